@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Waiting for a condition, with deadlines that allow for the machine.
+
+A deadline is written for a fast machine and multiplied by scale(): how much slower this one is,
+measured once in a process, or set with the environment variable ZCTAP_TIME_SCALE. Tests never
+sleep; wait_until() polls for them.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# What the two probes take on the machine the deadlines were written on (a 2020s x86-64 at 3 GHz,
+# no debug options): 1.0 ms of interpreter, 0.5 ms of system calls and copying.
+_PYTHON_NOMINAL, _KERNEL_NOMINAL = 0.0010, 0.0005
+# Bounds: a busy machine is never taken for a fast one, a hiccup never turns seconds into hours.
+_LEAST, _MOST = 2.0, 100.0
+
+
+def _python_probe() -> None:
+    total = 0
+    for number in range(20_000):
+        total += number
+
+
+def _kernel_probe() -> None:
+    reader, writer = os.pipe()
+    block = bytes(32_768)
+    try:
+        for _ in range(30):
+            os.write(writer, block)
+            os.read(reader, len(block))
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def _best_of(probe: Callable[[], None], runs: int = 3) -> float:
+    times = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        probe()
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+@cache
+def scale() -> float:
+    """Factor for deadlines on this machine; ZCTAP_TIME_SCALE overrides the measurement."""
+    given = os.environ.get("ZCTAP_TIME_SCALE")
+    if given:
+        return float(given)
+    slowness = max(
+        _best_of(_python_probe) / _PYTHON_NOMINAL, _best_of(_kernel_probe) / _KERNEL_NOMINAL
+    )
+    return min(_MOST, max(_LEAST, slowness))
+
+
+def scaled(seconds: float) -> float:
+    """A time of a fast machine, for this one."""
+    return seconds * scale()
+
+
+def wait_until(
+    condition: Callable[[], T],
+    what: str | Callable[[], str],
+    seconds: float = 2.0,
+    *,
+    interval: float = 0.02,
+) -> T:
+    """Poll until `condition()` is true, and return its value.
+
+    Raises TimeoutError naming `what` (text, or a function that says how things stand) after
+    scaled(seconds). The pauses begin at 1 ms and double up to `interval`.
+    """
+    limit = scaled(seconds)
+    deadline, pause = time.monotonic() + limit, 0.001
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            text = what if isinstance(what, str) else what()
+            raise TimeoutError(f"not within {limit:.1f} s: {text}")
+        time.sleep(pause)
+        pause = min(interval, pause * 2)
+
+
+def watch(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """The opposite: `condition()` must stay true for `seconds` (not scaled).
+
+    Raises AssertionError as soon as it does not hold; it is asked at least twice.
+    """
+    deadline = time.monotonic() + seconds
+    done = False
+    while True:
+        if not condition():
+            raise AssertionError(f"did not last: {what}")
+        if done:
+            return
+        time.sleep(min(0.02, seconds / 4))
+        done = time.monotonic() > deadline
