@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Network namespaces, multi-queue veth pairs, steering, and TCP peers in them."""
+
+from netns.link import End, Link, LinkSpec, Unsupported
+from netns.namespace import Namespace
+from netns.tcp import Connection, connect
+
+__all__ = [
+    "Connection",
+    "End",
+    "Link",
+    "LinkSpec",
+    "Namespace",
+    "Unsupported",
+    "connect",
+]

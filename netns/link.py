@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A veth pair between two namespaces, several queues on each end, and steering to a queue.
+
+Frames that leave `tx` by its TX queue q arrive on RX queue q of `rx` (veth maps them one to one,
+drivers/net/veth.c:veth_xmit), so steering is a matter of the sender's queue: tc clsact egress with
+`skbedit queue_mapping`, see Documentation/networking/multiqueue.rst.
+"""
+
+import contextlib
+import errno
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv6Interface
+from types import TracebackType
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from netns.namespace import Namespace
+
+_EGRESS = 0xFFFFFFF3  # TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS), linux/pkt_sched.h
+_NODAD = 0x02  # IFA_F_NODAD: the address is usable at once
+_ADDR_GEN_NONE = 1  # IN6_ADDR_GEN_MODE_NONE: no link-local address, hence no unasked-for frames
+_ETH_P_ALL, _ETH_P_IP, _ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
+_FLOW_PRIO, _ALL_PRIO = 10, 1000  # smaller is asked first
+
+_serial = itertools.count()
+
+
+class Unsupported(Exception):
+    """This kernel is built without something that the link needs; the text names it."""
+
+
+@dataclass(frozen=True)
+class LinkSpec:
+    """What to build. Addresses: 198.18.0.0/15 is set aside for tests (RFC 2544)."""
+
+    queues: int = 2
+    mtu: int = 1500
+    tx4: str = "198.18.0.1/24"
+    rx4: str = "198.18.0.2/24"
+    tx6: str = "fd5a:c7a9::1/64"
+    rx6: str = "fd5a:c7a9::2/64"
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of the pair."""
+
+    ns: Namespace
+    ifname: str
+    ifindex: int
+    ipv4: IPv4Interface
+    ipv6: IPv6Interface
+
+    def address(self, family: int) -> str:
+        """The end's address of that IP version (4 or 6)."""
+        return str((self.ipv4 if family == 4 else self.ipv6).ip)
+
+    @contextlib.contextmanager
+    def netlink(self) -> Iterator[IPRoute]:
+        """A route netlink socket in the end's namespace."""
+        with self.ns.entered(), IPRoute() as ip:
+            yield ip
+
+    def stats(self) -> dict[str, int]:
+        """The interface's counters, as `ip -s link` shows them (struct rtnl_link_stats64)."""
+        with self.netlink() as ip:
+            return dict(ip.link("get", index=self.ifindex)[0].get("IFLA_STATS64"))
+
+
+class Link:
+    """The pair, up and addressed; a context manager. `tx` sends, `rx` receives.
+
+    Names of the interfaces are unique to the process and the link. A set-up that fails half-way
+    leaves nothing. Raises Unsupported, OSError or pyroute2's NetlinkError.
+    """
+
+    def __init__(self, spec: LinkSpec | None = None) -> None:
+        self.spec = spec or LinkSpec()
+        stem = f"zt{os.getpid() % 0x10000:04x}{next(_serial) & 0xFFF:03x}"
+        self._undo = contextlib.ExitStack()
+        self._filters: dict[int, int] = {}  # preference number -> protocol
+        self._prio = itertools.count(_FLOW_PRIO)
+        try:
+            sender, receiver = Namespace(f"{stem}-tx"), Namespace(f"{stem}-rx")
+            self._undo.callback(sender.close)
+            self._undo.callback(receiver.close)
+            self.tx, self.rx = self._build(sender, receiver, stem)
+            self._undo.callback(self._delete)
+        except BaseException:
+            self._undo.close()
+            raise
+
+    def _build(self, sender: Namespace, receiver: Namespace, stem: str) -> tuple[End, End]:
+        spec = self.spec
+        tx4, tx6 = IPv4Interface(spec.tx4), IPv6Interface(spec.tx6)
+        rx4, rx6 = IPv4Interface(spec.rx4), IPv6Interface(spec.rx6)
+        queues = {"num_tx_queues": spec.queues, "num_rx_queues": spec.queues, "mtu": spec.mtu}
+        with sender.entered(), IPRoute() as ip:
+            ip.link(
+                "add",
+                ifname=f"{stem}a",
+                kind="veth",
+                **queues,
+                peer={"ifname": f"{stem}b", "net_ns_fd": receiver.fd, **queues},
+            )
+            index = _bring_up(ip, f"{stem}a", tx4, tx6)
+            ip.tc("add", "clsact", index)
+        tx = End(sender, f"{stem}a", index, tx4, tx6)
+        with receiver.entered(), IPRoute() as ip:
+            index = _bring_up(ip, f"{stem}b", rx4, rx6)
+        return tx, End(receiver, f"{stem}b", index, rx4, rx6)
+
+    def _delete(self) -> None:
+        # Explicitly, not left to the end of the namespace: that runs late, on a kernel worker.
+        for end in (self.tx, self.rx):
+            try:
+                with end.netlink() as ip:
+                    ip.link("del", index=end.ifindex)
+                return
+            except NetlinkError as error:
+                if error.code != errno.ENODEV:
+                    raise  # ENODEV: a test deleted or moved this end; try the other
+
+    # -- steering --------------------------------------------------------------------------
+
+    def steer(self, queue: int) -> None:
+        """Send everything to that RX queue of `rx`, but for what steer_port() names."""
+        if _ALL_PRIO in self._filters:
+            self._remove(_ALL_PRIO)
+        # u32 with a key that always fits instead of matchall: one classifier less to ask the
+        # kernel for, as steer_port() needs u32 anyway.
+        self._add(_ALL_PRIO, _ETH_P_ALL, queue, "0x0/0x0+0")
+
+    def steer_port(self, port: int, queue: int) -> None:
+        """Send what goes to that TCP or UDP port (no IP options before it) to a queue."""
+        self._add(next(self._prio), _ETH_P_IP, queue, f"{port:#x}/0xffff+20")
+        self._add(next(self._prio), _ETH_P_IPV6, queue, f"{port:#x}/0xffff+40")
+
+    def unsteer(self) -> None:
+        """Drop all steering: queues are then chosen by the flow's hash."""
+        for prio in list(self._filters):
+            self._remove(prio)
+
+    def _add(self, prio: int, protocol: int, queue: int, key: str) -> None:
+        action = {"kind": "skbedit", "queue": queue}
+        try:
+            self._tc("add-filter", prio, protocol, keys=[key], action=action)
+        except NetlinkError as error:
+            if error.code == errno.ENOENT:
+                need = "CONFIG_NET_CLS_U32 and CONFIG_NET_ACT_SKBEDIT"
+                raise Unsupported(f"steering needs {need}") from error
+            raise
+        self._filters[prio] = protocol
+
+    def _remove(self, prio: int) -> None:
+        self._tc("del-filter", prio, self._filters.pop(prio))
+
+    def _tc(self, command: str, prio: int, protocol: int, **more: Any) -> None:
+        with self.tx.netlink() as ip:
+            ip.tc(
+                command,
+                "u32",
+                self.tx.ifindex,
+                parent=_EGRESS,
+                prio=prio,
+                protocol=protocol,
+                target=0x10001,
+                **more,
+            )
+
+    # -- end -------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Delete the pair and let go of the namespaces. Harmless when repeated."""
+        self._undo.close()
+
+    def __enter__(self) -> "Link":
+        return self
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _bring_up(ip: IPRoute, ifname: str, ipv4: IPv4Interface, ipv6: IPv6Interface) -> int:
+    index: int = ip.link_lookup(ifname=ifname)[0]
+    ip.link(
+        "set",
+        index=index,
+        IFLA_AF_SPEC={
+            "attrs": [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", _ADDR_GEN_NONE]]}]]
+        },
+    )
+    ip.link("set", index=1, state="up")  # lo: the at-rest check sends through it
+    ip.link("set", index=index, state="up")
+    ip.addr("add", index=index, address=str(ipv4.ip), prefixlen=ipv4.network.prefixlen)
+    ip.addr(
+        "add",
+        index=index,
+        address=str(ipv6.ip),
+        prefixlen=ipv6.network.prefixlen,
+        flags=_NODAD,
+    )
+    return index

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A TCP connection across a link, both ends in our hands, no thread and no process needed.
+
+Both sockets are made in their namespaces and then used from anywhere. The sending end never
+blocks: feed() puts in what fits, so that one thread can keep both ends going.
+"""
+
+import fcntl
+import socket
+import struct
+import termios
+
+from lib.deadline import wait_until
+from lib.pattern import Pattern, Stream
+from netns.link import Link
+
+_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+
+class Connection:
+    """`tx` sends a pattern, `rx` is the socket under test. close() ends both."""
+
+    def __init__(self, tx: socket.socket, rx: socket.socket, pattern: Pattern) -> None:
+        self.tx, self.rx = tx, rx
+        self.sent, self.check = Stream(pattern), Stream(pattern)
+        tx.setblocking(False)
+
+    def feed(self, length: int) -> int:
+        """Send the next bytes of the pattern, as many of `length` as fit now; how many."""
+        if length <= 0:
+            return 0
+        piece = self.sent.pattern.slice(self.sent.offset, length)
+        try:
+            count = self.tx.send(piece)
+        except BlockingIOError:
+            return 0
+        self.sent.offset += count
+        return count
+
+    def send(self, length: int) -> None:
+        """Send the next `length` bytes; waits for room. TimeoutError if there is never any."""
+        left = length
+
+        def done() -> bool:
+            nonlocal left
+            left -= self.feed(left)
+            return left == 0
+
+        wait_until(done, lambda: f"{left} of {length} bytes not taken by the sender", 10)
+
+    def segments(self, *sizes: int) -> None:
+        """Send each size as a segment of its own (as far as the MSS lets it be one)."""
+        self.tx.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for size in sizes:
+            self.send(size)
+
+    def queued(self) -> int:
+        """Bytes that lie in the receiving socket (SIOCINQ, tcp(7))."""
+        answer = fcntl.ioctl(self.rx, termios.FIONREAD, bytes(4))
+        return int(struct.unpack("i", answer)[0])
+
+    def wait_queued(self, length: int) -> None:
+        """Wait until at least so many bytes lie in the receiving socket."""
+        wait_until(
+            lambda: self.queued() >= length,
+            lambda: f"{self.queued()} of {length} bytes arrived",
+            5,
+        )
+
+    def read(self, length: int) -> None:
+        """Read `length` bytes with recv(2) and check that they come next in the stream."""
+        left = length
+        self.rx.settimeout(30)
+        while left:
+            data = self.rx.recv(left)
+            if not data:
+                raise AssertionError(f"end of stream, {left} of {length} bytes missing")
+            self.check.check(data)
+            left -= len(data)
+
+    def finish(self) -> None:
+        """Send FIN behind what was sent."""
+        self.tx.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Send RST (SO_LINGER with a time of 0, then close)."""
+        self.tx.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.tx.close()
+
+    def close(self) -> None:
+        """Close both ends. The sender's goes with RST, so no TIME_WAIT is left anywhere."""
+        if self.tx.fileno() >= 0:
+            self.reset()
+        self.rx.close()
+
+
+def connect(
+    link: Link,
+    pattern: Pattern,
+    family: int = 4,
+    *,
+    mss: int | None = None,
+    rcvbuf: int | None = None,
+    queue: int | None = None,
+) -> Connection:
+    """A connection from link.tx to link.rx over IPv4 or IPv6 (4, 6).
+
+    mss: bytes a segment, TCP options included (TCP_MAXSEG). rcvbuf: the receiver's SO_RCVBUF,
+    which switches its automatic growth off. queue: steer this connection alone to an RX queue.
+    Raises OSError, Unsupported.
+    """
+    kind = _FAMILY[family]
+    with link.rx.ns.socket(kind, socket.SOCK_STREAM) as listener:
+        if rcvbuf is not None:  # before listen(): the window scale is agreed on in the SYN
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+        listener.bind((link.rx.address(family), 0))
+        listener.listen(1)
+        if queue is not None:
+            link.steer_port(listener.getsockname()[1], queue)
+        tx = link.tx.ns.socket(kind, socket.SOCK_STREAM)
+        try:
+            if mss is not None:
+                tx.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
+            # One piece is never held back for the acknowledgement of the one before.
+            tx.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            tx.settimeout(30)
+            tx.connect(listener.getsockname())
+            rx, _ = listener.accept()
+        except BaseException:
+            tx.close()
+            raise
+    return Connection(tx, rx, pattern)
