@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What to do for each command, once everything that is needed is installed."""
+
+from __future__ import annotations
+
+from lib.run.options import Options
+from lib.say import say
+from lib.vm import kbuild, source
+from lib.vm.kbuild import Kernel
+
+
+def run(options: Options) -> int:
+    """Carry out a command and return the exit status. Raises Trouble."""
+    prepare_kernel(options)
+    return 0
+
+
+def prepare_kernel(options: Options) -> Kernel:
+    """Return the kernel to test, built if need be."""
+    if options.kernel:
+        kernel = kbuild.from_image(options.kernel, options.profile)
+    elif options.tree:
+        tree = source.of_tree(options.tree, with_series=options.apply_series)
+        kernel = kbuild.kernel_for(tree, options.profile)
+    else:
+        kernel = kbuild.kernel_for(source.debian(), options.profile)
+    state = "cached" if kernel.cached else "new"
+    say(f"kernel: {state} {kernel.profile} {kernel.version}: {kernel.image}")
+    return kernel

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the host must have before anything else can start. Standard library only."""

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The cache: keys made of content, entries published whole, locks, disk space.
+
+<root>/source/NAME      unpacked kernel sources, kept from run to run
+<root>/build/NAME       out-of-tree build folders, kept from run to run
+<root>/kernel/KEY       published: bzImage and what belongs to it
+<root>/image/KEY        published: the guest's root file system
+<root>/warm/KEY         published: the state of a warm guest
+<root>/log              console and build logs, the latest few
+<root>/tmp              entries in the making; swept at the next start
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lib.trouble import Trouble
+
+GIB = 1 << 30
+
+
+def root() -> Path:
+    """Return the cache's directory, which need not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "zctap-selftests"
+
+
+def folder(*names: str) -> Path:
+    """Return a directory below the root, made if need be. Raises Trouble."""
+    path = root().joinpath(*names)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise Trouble(f"cannot create {path}: {err.strerror}; set XDG_CACHE_HOME") from err
+    return path
+
+
+def key_of(*parts: str | bytes | Path) -> str:
+    """Return a key of 20 hex digits for what went in.
+
+    A Path stands for the file's content. Each part is hashed with its length, so
+    that ("ab", "c") and ("a", "bc") differ.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Path):
+            data = part.read_bytes()
+        else:
+            data = part.encode() if isinstance(part, str) else part
+        digest.update(b"%d:" % len(data))
+        digest.update(data)
+    return digest.hexdigest()[:20]
+
+
+def need_space(path: Path, size: int, what: str) -> None:
+    """Raise Trouble unless `size` bytes are free where `path` is."""
+    free = shutil.disk_usage(path).free
+    if free < size:
+        raise Trouble(
+            f"{what} needs {size / GIB:.1f} GiB in {path}, {free / GIB:.1f} GiB are free:"
+            " free some, or point XDG_CACHE_HOME elsewhere"
+        )
+
+
+def entry(kind: str, key: str) -> Path | None:
+    """Return a published entry, or None. Its time of use is noted for `prune`."""
+    path = root() / kind / key
+    if not path.is_dir():
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return path
+
+
+@contextlib.contextmanager
+def publish(kind: str, key: str) -> Iterator[Path]:
+    """Give an empty directory to fill; on a clean exit it becomes the entry.
+
+    On an exception nothing is left. If somebody else published the same key in the
+    meantime theirs stays: same key, same content. Raises Trouble when the disk fills up.
+    """
+    target = folder(kind) / key
+    # mkdtemp's name ends up in no entry; the pid in it lets sweep() judge it.
+    staging = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=folder("tmp")))
+    try:
+        yield staging
+        staging.chmod(0o755)
+        try:
+            staging.rename(target)
+        except OSError as err:
+            if err.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+    except OSError as err:
+        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Trouble(f"no space left in {root()}: free some, or set XDG_CACHE_HOME") from err
+        raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Remove what killed runs left in tmp/: directories whose owner is gone."""
+    tmp = root() / "tmp"
+    if not tmp.is_dir():
+        return
+    for path in tmp.iterdir():
+        pid = path.name.split("-", 1)[0]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def prune(kind: str, keep: int) -> None:
+    """Keep the `keep` entries or files of `kind` that were used last."""
+    where = root() / kind
+    if not where.is_dir():
+        return
+    paths = sorted(where.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in paths[keep:]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def lock(name: str) -> Iterator[int]:
+    """Hold the lock `name` against other processes; wait for it without limit.
+
+    Gives its descriptor, for children that have to hold it, too. The kernel drops it when
+    all its holders are gone, so that no stale lock can remain.
+    """
+    path = folder("lock") / f"{name}.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()

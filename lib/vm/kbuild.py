@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Configure and build a kernel, out of tree and incrementally; publish the image."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.say import say
+from lib.trouble import Trouble
+from lib.vm import cache, kconfig, make
+from lib.vm.command import run
+from lib.vm.source import Source
+
+# The same source gives the same image, wherever and whenever it is built.
+_REPRODUCIBLE = {
+    "KBUILD_BUILD_TIMESTAMP": "1970-01-01 00:00:00 UTC",
+    "KBUILD_BUILD_USER": "zctap",
+    "KBUILD_BUILD_HOST": "selftests",
+    "KBUILD_BUILD_VERSION": "1",
+}
+
+# Kbuild has a variable for a file and one for a directory, the latter set in its Makefile.
+# On the command line it is expanded anew in each directory: no Makefile is changed.
+_COVER = ["GCOV_PROFILE=$(if $(filter io_uring,$(obj)),y)", "GCOV_PROFILE_veth.o=y"]
+
+_BUILD_SPACE = {"plain": cache.GIB, "cover": cache.GIB, "debug": 3 * cache.GIB}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel image and what is known about it."""
+
+    image: Path
+    profile: str
+    version: str  # for people
+    uapi: Path | None  # its include/uapi/linux/io_uring.h
+    cached: bool
+
+
+def from_image(image: Path, profile: str) -> Kernel:
+    """Return a kernel that somebody else built. Raises Trouble if it is none."""
+    try:
+        with image.open("rb") as file:
+            head = file.read(0x206)
+    except OSError as err:
+        raise Trouble(f"--kernel {image}: {err.strerror}") from err
+    # Documentation/arch/x86/boot.rst: boot_flag and header.
+    if head[0x1FE:0x200] != b"\x55\xaa" or head[0x202:0x206] != b"HdrS":
+        raise Trouble(f"--kernel {image}: not an x86 kernel image (want a bzImage)")
+    return Kernel(image.resolve(), profile, str(image), None, cached=True)
+
+
+def kernel_for(source: Source, profile: str) -> Kernel:
+    """Return a built kernel, from the cache if nothing that goes into it changed.
+
+    Raises Trouble.
+    """
+    fragment = kconfig.fragment(profile)
+    compiler = run(["gcc", "--version"]).decode().splitlines()[0]
+    inputs = [profile, fragment, compiler, json.dumps(_REPRODUCIBLE), *_COVER]
+    if source.key:
+        key = cache.key_of(source.key, *inputs)
+        if found := cache.entry("kernel", key):
+            return _load(found, cached=True)
+    # One build at a time of one tree; others wait, and then find it published.
+    with cache.lock(f"source-{source.name}") as held:
+        if source.key and (found := cache.entry("kernel", key)):
+            return _load(found, cached=True)
+        folder = cache.folder("build", f"{source.name}-{profile}")
+        cache.need_space(folder, _BUILD_SPACE[profile], f"building the {profile} kernel")
+        tree = source.prepare()
+        say(f"kernel: building {profile} {source.version}")
+        started = time.monotonic()
+        base = ["make", "-C", str(tree), f"O={folder}"]
+        if profile == "cover":
+            base += _COVER
+        _configure(base, folder, fragment, source, tree)
+        jobs = f"-j{os.cpu_count() or 1}"
+        log = cache.folder("log") / f"build-{folder.name}.log"
+        make.run([*base, jobs, "bzImage"], _REPRODUCIBLE, log, folder / ".zctap-steps", held)
+        say(f"kernel: built in {time.monotonic() - started:.0f} s")
+        image = folder / "arch" / "x86" / "boot" / "bzImage"
+        if not source.key:
+            key = cache.key_of(image, *inputs)
+        return _publish(key, image, tree, folder, profile, source.version)
+
+
+def _configure(base: list[str], folder: Path, fragment: str, source: Source, tree: Path) -> None:
+    """Make .config from the fragment. Raises Trouble for options that did not survive."""
+    wanted = folder / "zctap-fragment.config"
+    wanted.write_text(fragment)
+    run([*base, "-s", "allnoconfig", f"KCONFIG_ALLCONFIG={wanted}"], env=_REPRODUCIBLE)
+    lost = kconfig.check(fragment, (folder / ".config").read_text(), tree)
+    unknown = [option for option in lost.unknown if option != "CONFIG_IO_URING_ZCTAP"]
+    if unknown and not source.reference:
+        # Options come and go between versions; what needs them skips.
+        say(f"kernel: {source.version} has no {', '.join(unknown)}")
+        unknown = []
+    problems = [f"{option}: {why}" for option, why in lost.dropped.items()]
+    problems += [f"{option}: this kernel has no such option" for option in unknown]
+    if problems:
+        raise Trouble(f"the config of {source.version} lost {'; '.join(problems)}")
+
+
+def _publish(key: str, image: Path, tree: Path, folder: Path, profile: str, version: str) -> Kernel:
+    """Put a built kernel into the cache."""
+    with cache.publish("kernel", key) as staging:
+        shutil.copy2(image, staging / "bzImage")
+        shutil.copy2(folder / ".config", staging / "config")
+        shutil.copy2(folder / "System.map", staging / "System.map")
+        shutil.copy2(tree / "include" / "uapi" / "linux" / "io_uring.h", staging)
+        about = {"profile": profile, "version": version, "build": str(folder)}
+        (staging / "about.json").write_text(json.dumps(about))
+    cache.prune("kernel", keep=12)
+    found = cache.entry("kernel", key)
+    if not found:
+        raise Trouble(f"the kernel vanished from {cache.root()}: is something cleaning it?")
+    return _load(found, cached=False)
+
+
+def _load(found: Path, *, cached: bool) -> Kernel:
+    about = json.loads((found / "about.json").read_text())
+    return Kernel(
+        image=found / "bzImage",
+        profile=about["profile"],
+        version=about["version"],
+        uapi=found / "io_uring.h",
+        cached=cached,
+    )

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A copy of a user's source tree, kept up to date file by file.
+
+The user's tree is never written to. A copy is made only when the series has to be applied
+on top, or when the tree was built in place, which out-of-tree builds refuse.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from lib.vm import cache, patches
+
+# What a build in place leaves, where no .gitignore can be asked.
+_PRODUCTS = (".o", ".a", ".ko", ".cmd", ".mod", ".mod.c", ".order", ".so", ".dbg")
+_GENERATED = ("include/generated", "include/config", "arch/x86/include/generated")
+
+
+def _files(tree: Path) -> list[str]:
+    """Return the paths of a tree's sources, relative to it: with git what git calls so."""
+    if (tree / ".git").exists():
+        listed = subprocess.run(
+            ["git", "-C", str(tree), "ls-files", "-z", "-c", "-o", "--exclude-standard"],
+            capture_output=True,
+            check=True,
+        )
+        names = {os.fsdecode(name) for name in listed.stdout.split(b"\0") if name}
+        return sorted(name for name in names if os.path.lexists(tree / name))
+    found = []
+    for where, directories, names in os.walk(tree):
+        below = os.path.relpath(where, tree)
+        directories[:] = [
+            name
+            for name in directories
+            if os.path.normpath(os.path.join(below, name)) not in _GENERATED
+        ]
+        for name in names:
+            if not name.endswith(_PRODUCTS) and name not in (".config", "vmlinux"):
+                found.append(os.path.normpath(os.path.join(below, name)))
+    return sorted(found)
+
+
+def sync(tree: Path, copy: Path) -> None:
+    """Bring `copy` up to date with `tree`; unchanged files keep their mtime.
+
+    Files that a series touches in the copy are left to `patches.update`.
+    """
+    manifest = copy.with_name(copy.name + ".files.json")
+    before: dict[str, list[int]] = {}
+    if manifest.is_file() and copy.is_dir():
+        before = json.loads(manifest.read_text())
+    else:
+        cache.need_space(copy.parent, 2 * cache.GIB, "a copy of the tree")
+    series_owns = patches.ever_touched(copy)
+    now: dict[str, list[int]] = {}
+    for name in _files(tree):
+        status = os.lstat(tree / name)
+        now[name] = [status.st_size, status.st_mtime_ns]
+        if name not in series_owns and before.get(name) != now[name]:
+            _copy(tree / name, copy / name)
+    for name in before.keys() - now.keys() - series_owns:
+        (copy / name).unlink(missing_ok=True)
+    patches.write_if_different(manifest, json.dumps(now).encode())
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or a symbolic link with its mode; its mtime is now, if it changed."""
+    if source.is_symlink():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        target.symlink_to(os.readlink(source))
+    elif source.is_file():
+        patches.write_if_different(target, source.read_bytes())
+        shutil.copymode(source, target)

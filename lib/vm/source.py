@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Where a kernel's source comes from: Debian's package, or a tree of the user's."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.trouble import Trouble
+from lib.vm import apt, cache, mirror, patches
+from lib.vm.command import run
+
+PACKAGE = "linux-source-6.1"
+SERIES = Path(__file__).resolve().parents[2] / "kernel" / "zctap"
+# Unpacked 1.3 GiB; an object folder is 0.3 (plain) to 2 GiB (debug).
+_SPACE = 4 * cache.GIB
+
+
+@dataclass(frozen=True)
+class Source:
+    """What can be built."""
+
+    name: str  # of the build folder
+    version: str  # for people: 6.1.192-2 + 14 patches
+    key: str | None  # of the content; None if only make can tell what changed
+    reference: bool  # ours: each option of the fragments must exist in it
+    # Brings the tree up to date for `make -C TREE O=...` and returns it. To be called, and
+    # the tree used, with the lock "source-NAME" held.
+    prepare: Callable[[], Path]
+
+
+def debian() -> Source:
+    """Return Debian's kernel with our series applied. Raises Trouble.
+
+    The source is the one installed in /usr/src, else the one fetched before, else it is
+    fetched.
+    """
+    with cache.lock("unpack"):
+        version, tree = _unpacked_or_new()
+    series = patches.series(SERIES)
+
+    def prepare() -> Path:
+        patches.update(tree, series, patches.Originals(tree))
+        return tree
+
+    return Source(
+        name=tree.name,
+        version=f"{version} + {len(series)} patches",
+        key=cache.key_of(version, patches.series_key(series)),
+        reference=True,
+        prepare=prepare,
+    )
+
+
+def _unpacked_or_new() -> tuple[str, Path]:
+    """Return version and path of an unpacked linux-source."""
+    tarball = Path("/usr/src", f"{PACKAGE}.tar.xz")
+    if tarball.is_file():
+        version = run(["dpkg-query", "-W", "-f", "${Version}", PACKAGE]).decode()
+        tree = cache.folder("source") / f"debian-{version}"
+        return version, tree if tree.is_dir() else _unpack(tarball, tree)
+    unpacked = cache.folder("source").glob("debian-*")
+    known = [path for path in unpacked if (path / "Makefile").is_file() and path.suffix != ".orig"]
+    if known:
+        tree = max(known, key=lambda path: path.stat().st_mtime)
+        return tree.name.removeprefix("debian-"), tree
+    fetched = cache.folder("tmp") / f"{os.getpid()}-source"
+    fetched.mkdir(exist_ok=True)
+    try:
+        package = apt.fetch([PACKAGE], fetched, dependencies=False)[0]
+        version = run(["dpkg-deb", "-f", package, "Version"]).decode().strip()
+        run(["dpkg-deb", "-x", package, fetched])
+        tarball = fetched / "usr" / "src" / f"{PACKAGE}.tar.xz"
+        return version, _unpack(tarball, cache.folder("source") / f"debian-{version}")
+    finally:
+        shutil.rmtree(fetched, ignore_errors=True)
+
+
+def _unpack(tarball: Path, tree: Path) -> Path:
+    """Unpack a source archive whose files are below one directory."""
+    cache.need_space(tree.parent, _SPACE, "the kernel's source and build")
+    staging = cache.folder("tmp") / f"{os.getpid()}-unpack"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    try:
+        run(["tar", "-xf", tarball, "-C", staging, "--strip-components=1"])
+        staging.rename(tree)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return tree
+
+
+def of_tree(tree: Path, *, with_series: bool) -> Source:
+    """Return a user's tree, built as it is on disk, commits and all else. Raises Trouble.
+
+    It is built from where it is. Only to apply the series, or if it was built in place, a
+    copy in the cache is used.
+    """
+    tree = tree.resolve()
+    if not tree.is_dir():
+        raise Trouble(f"--tree {tree}: there is no such directory")
+    if not ((tree / "Kbuild").is_file() and (tree / "Kconfig").is_file()):
+        raise Trouble(f"--tree {tree}: not a kernel source tree (no Kbuild, no Kconfig)")
+    name = f"tree-{tree.name}-{hashlib.sha256(str(tree).encode()).hexdigest()[:8]}"
+    series = patches.series(SERIES) if with_series else []
+
+    def prepare() -> Path:
+        if not with_series and not _built_in_place(tree):
+            return tree
+        copy = cache.folder("source") / name
+        mirror.sync(tree, copy)
+        patches.update(copy, series, lambda file: _content(tree / file))
+        return copy
+
+    version = _version(tree) + (f" + {len(series)} patches" if with_series else "")
+    return Source(name=name, version=version, key=None, reference=False, prepare=prepare)
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _built_in_place(tree: Path) -> bool:
+    """The kernel's own test for a tree that out-of-tree builds refuse."""
+    generated = tree / "arch" / "x86" / "include" / "generated"
+    return (
+        (tree / ".config").exists() or (tree / "include" / "config").is_dir() or generated.is_dir()
+    )
+
+
+def _version(tree: Path) -> str:
+    """Return `git describe` or, outside of git, the Makefile's version."""
+    if (tree / ".git").exists():
+        done = subprocess.run(
+            ["git", "-C", str(tree), "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return done.stdout.strip()
+    try:
+        text = (tree / "Makefile").read_text()[:400]
+    except OSError as err:
+        raise Trouble(f"--tree {tree}: cannot read its Makefile: {err.strerror}") from err
+    numbers = re.findall(r"^(?:VERSION|PATCHLEVEL|SUBLEVEL) = (\d+)", text, re.MULTILINE)
+    return ".".join(numbers) or "unknown version"

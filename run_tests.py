@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""One command: prepare a kernel and a guest, run the suite there, print KTAP on stdout.
+
+Exit status: 0 all good, 1 a test failed, 2 bad usage or environment, 4 everything skipped.
+Until it has replaced itself by the interpreter of its own virtual environment, this uses
+nothing but the standard library.
+"""
+
+import os
+import platform
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from lib.run.options import Options, parse
+from lib.setup import host, venv
+from lib.trouble import Trouble
+from lib.vm import cache
+
+
+def needed(options: Options) -> list[str]:
+    """Return the Debian packages that are missing for what was asked."""
+    wanted = dict(host.VENV)
+    if not options.host:
+        wanted |= host.GUEST
+        if not options.kernel:
+            wanted |= host.BUILD
+    return host.missing(wanted)
+
+
+def set_up(options: Options) -> Path:
+    """Install what is missing; return the virtual environment's interpreter."""
+    packages = needed(options)
+    python = venv.python()
+    if not options.install and (packages or not python):
+        lines = []
+        if packages:
+            lines.append(f"Debian packages missing: {' '.join(packages)}")
+        if not python:
+            lines.append(f"Python packages missing: {' '.join(venv.packages())}")
+        raise Trouble("; ".join(lines))
+    if packages:
+        host.install(packages)
+    return python or venv.create()
+
+
+def check_machine(options: Options) -> None:
+    """Say early what would fail late."""
+    if platform.machine() != "x86_64" or sys.platform != "linux":
+        raise Trouble(f"this needs Linux on x86_64, not {sys.platform} on {platform.machine()}")
+    if options.host and os.geteuid() != 0:
+        raise Trouble("--host needs root: it makes network namespaces and reads the kernel log")
+
+
+def terminated(signum: int, frame: object) -> NoReturn:
+    """Take SIGTERM the way of SIGINT: through every `finally`, so that nothing is left."""
+    raise KeyboardInterrupt
+
+
+def main(argv: list[str]) -> int:
+    """Run, and return the exit status."""
+    signal.signal(signal.SIGTERM, terminated)
+    try:
+        options = parse(argv)
+        check_machine(options)
+        if not venv.active():
+            cache.sweep()
+            python = set_up(options)
+            os.execv(python, [str(python), os.path.abspath(__file__), *argv])
+        from lib.run.main import run
+
+        return run(options)
+    except Trouble as err:
+        print(f"run_tests.py: {err}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("run_tests.py: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Whoever read the KTAP has gone; so do we.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
