@@ -95,7 +95,7 @@ class _Mapping:
         self._addr, self._size = addr, size
         whole = memoryview((ctypes.c_char * size).from_address(addr))
         self.bytes = whole.cast("B")
-        self.words: "memoryview[int]" = self.bytes.cast("I")
+        self.words: memoryview[int] = self.bytes.cast("I")
 
     def close(self) -> None:
         """Unmap. The views are released first: a late access raises ValueError, never faults."""
@@ -127,7 +127,8 @@ class Ring:
             params.cq_entries = cq_entries
         self.fd = syscalls.setup(entries, ctypes.addressof(params))
         self.flags, self.features = Setup(params.flags), params.features
-        self.sq_entries, self.cq_entries = params.sq_entries, params.cq_entries
+        self.sq_entries: int = params.sq_entries
+        self.cq_entries: int = params.cq_entries
         self._undo = contextlib.ExitStack()
         try:
             self._map(params)
@@ -143,20 +144,26 @@ class Ring:
         size = max(sq.array + 4 * params.sq_entries, cq.cqes + abi.CQE_SIZE * params.cq_entries)
         rings = self._mapping(abi.OFF_SQ_RING, size)
         self._sqes = self._mapping(abi.OFF_SQES, params.sq_entries * abi.SQE_SIZE).bytes
-        self._words, self._cqes, self._cqes_at = rings.words, rings.bytes, cq.cqes
-        self._sq_head, self._sq_tail, self._sq_flags = sq.head // 4, sq.tail // 4, sq.flags // 4
-        self._sq_dropped = sq.dropped // 4
-        self._cq_head, self._cq_tail = cq.head // 4, cq.tail // 4
-        self._cq_overflow = cq.overflow // 4
+        self._words, self._cqes = rings.words, rings.bytes
+        self._cqes_at: int = cq.cqes
+        # Where each shared word is, as an index of self._words.
+        self._sq_head: int = sq.head // 4
+        self._sq_tail: int = sq.tail // 4
+        self._sq_flags: int = sq.flags // 4
+        self._sq_dropped: int = sq.dropped // 4
+        self._cq_head: int = cq.head // 4
+        self._cq_tail: int = cq.tail // 4
+        self._cq_overflow: int = cq.overflow // 4
         self._sq_mask = self._words[sq.ring_mask // 4]
         self._cq_mask = self._words[cq.ring_mask // 4]
         # SQE i always goes through slot i of the array: filled in once, never touched again.
         for slot in range(params.sq_entries):
             self._words[sq.array // 4 + slot] = slot
-        self._tail = self._words[self._sq_tail]
+        self._tail: int = self._words[self._sq_tail]
         self._next_user_data = 1
         self._inflight: dict[int, Sqe] = {}
         self._early: list[Cqe] = []
+        self._has_table = False
 
     def _mapping(self, offset: int, size: int) -> _Mapping:
         mapping = _Mapping(self.fd, offset, size)
@@ -321,9 +328,17 @@ class Ring:
         arg = abi.RsrcUpdate2(offset=index, data=ctypes.addressof(iovec), nr=1)
         self.register(Register.BUFFERS_UPDATE, arg, ctypes.sizeof(arg))
 
+    def set_buffer(self, index: int, addr: int, size: int) -> None:
+        """Pin memory as fixed buffer `index`, below 16, in a table made on first use."""
+        if not self._has_table:
+            self.register_sparse_buffers(16)
+            self._has_table = True
+        self.update_buffer(index, addr, size)
+
     def unregister_buffers(self) -> None:
         """Drop the whole table of fixed buffers."""
         self.register(Register.UNREGISTER_BUFFERS, None, 0)
+        self._has_table = False
 
     def register_files(self, fds: Iterable[int]) -> None:
         """Fixed files 0, 1, ...; -1 leaves a slot empty."""

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Making every CPU run its network receive softirq.
+
+Since Linux 5.19 an skb that is freed on another CPU than it was allocated on may be parked there,
+up to net.core.skb_defer_max (64) of them, until that CPU next runs net_rx_action()
+(net/core/skbuff.c:skb_attempt_defer_free). A datagram over loopback, sent from that CPU, makes it
+run: loopback queues to the sending CPU's own backlog.
+"""
+
+import os
+import socket
+import threading
+
+from lib.deadline import scaled
+
+
+class Flusher:
+    """Flushes deferred skb frees with a UDP socket bound to loopback, which it then owns.
+
+    The socket's namespace must have `lo` up. Raises OSError.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        sock.bind(("127.0.0.1", 0))
+        sock.connect(sock.getsockname())
+
+    def flush(self) -> None:
+        """Run the receive softirq on every CPU this thread may use, once each."""
+        cpus = os.sched_getaffinity(threading.get_native_id())
+        self._sock.settimeout(scaled(2.0))
+        try:
+            for cpu in cpus:
+                os.sched_setaffinity(threading.get_native_id(), {cpu})
+                self._sock.send(b"flush")
+                self._sock.recv(16)  # has come through net_rx_action() of that CPU
+        finally:
+            os.sched_setaffinity(threading.get_native_id(), cpus)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._sock.close()

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The two provided-buffer rings: pages go back through one, copies come through the other."""
+
+from collections import Counter, deque
+from collections.abc import Iterable
+
+from lib.uring import PAGE, BufferPool, BufferRing, Ring
+from lib.zerocopy import Region
+
+
+class FillRing(BufferRing):
+    """Gives pages of the region back to the kernel: an entry's `addr` is the page's address.
+
+    One entry drops one user reference, so there is one for each piece that was reported. The
+    kernel takes entries only when its freelist is empty (FILL-2), and does not say how many: the
+    default size is room for four pieces of each page. `given` remembers the last pages, newest
+    last: those that can still lie untaken.
+    """
+
+    def __init__(self, ring: Ring, bgid: int, region: Region, entries: int = 0) -> None:
+        size = entries or 1 << (4 * region.pages - 1).bit_length()
+        super().__init__(ring, bgid, min(size, 1 << 15))
+        self.region = region
+        self.given: deque[int] = deque(maxlen=self.entries)
+
+    def give(self, pages: Iterable[int]) -> None:
+        """Give back one reference for each page named (a page may be named more than once)."""
+        for page in pages:
+            self.add(self.region.page_addr(page), PAGE, page)
+            self.given.append(page)
+            self.region.held[page] -= 1
+        self.publish()
+
+    def untaken(self, references: Counter[int]) -> bool:
+        """Whether these user references are just what the newest entries would drop.
+
+        The kernel takes entries in order, so those it has not taken are the last ones given.
+        """
+        count = references.total()
+        newest = list(self.given)[len(self.given) - count :] if count else []
+        return count <= len(self.given) and Counter(newest) == references
+
+
+class CopyRing(BufferPool):
+    """Buffers for payload that is not in the region.
+
+    In one call several iovs may share a buffer (RECV-20); it goes back with the last of them.
+    """
+
+    def __init__(
+        self, ring: Ring, bgid: int, count: int = 16, size: int = PAGE, *, fill: bool = True
+    ) -> None:
+        super().__init__(ring, bgid, count, size, fill=fill)
+        self.held: Counter[int] = Counter()
+
+    def hold(self, bid: int) -> None:
+        """A piece in that buffer has been reported."""
+        self.held[bid] += 1
+
+    def release(self, bid: int) -> None:
+        """That piece is done with; gives the buffer back after the last one."""
+        self.held[bid] -= 1
+        if not self.held[bid]:
+            del self.held[bid]
+            self.give(bid)
