@@ -16,7 +16,7 @@ from ipaddress import IPv4Interface, IPv6Interface
 from types import TracebackType
 from typing import Any
 
-from pyroute2 import IPRoute
+import pyroute2
 from pyroute2.netlink.exceptions import NetlinkError
 
 from netns.namespace import Namespace
@@ -26,6 +26,8 @@ _NODAD = 0x02  # IFA_F_NODAD: the address is usable at once
 _ADDR_GEN_NONE = 1  # IN6_ADDR_GEN_MODE_NONE: no link-local address, hence no unasked-for frames
 _ETH_P_ALL, _ETH_P_IP, _ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
 _FLOW_PRIO, _ALL_PRIO = 10, 1000  # smaller is asked first
+
+IPRoute: Any = vars(pyroute2)["IPRoute"]  # its methods are made at run time, no checker sees them
 
 _serial = itertools.count()
 
