@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: GPL-2.0
+"""pytest's way into the suite: the fixtures, each module a plugin."""
+
+pytest_plugins = [
+    "fixtures.outcome",
+    "fixtures.seed",
+    "fixtures.links",
+    "fixtures.rings",
+    "fixtures.stations",
+    "fixtures.guards",
+]
