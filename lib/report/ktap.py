@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0
+"""KTAP version 1, as Documentation/dev-tools/ktap.rst has it and kunit.py parses it.
+
+Two levels: modules, which the top-level plan counts, and their tests, indented by two
+spaces. Lines are written as soon as their order allows.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TextIO
+
+from lib.report.model import GOOD, Result
+
+# kunit.py reads these, anywhere in a line, as the end of the output.
+_ENDINGS = re.compile(r"(List of all partitions|Kernel panic - not syncing|reboot: System halted)")
+_CONTROL = re.compile(r"[^\x20-\x7e\u00a0-\U0010ffff]")
+_INDENT = "  "
+
+
+class Writer:
+    """Writes results of tests, which must have been announced, module by module."""
+
+    def __init__(self, out: TextIO) -> None:
+        """`out` takes the KTAP."""
+        self._out = out
+        self._modules: dict[str, list[str]] = {}
+        self._waiting: dict[str, list[Result]] = {}
+        self._current: str | None = None
+        self._done: list[str] = []
+        self._written = 0
+        self._bad = 0
+        self._ran = 0
+
+    def begin(self, tests: list[str], notes: list[str]) -> None:
+        """Write the head; `notes` become diagnostic lines below the plan."""
+        for test in tests:
+            self._modules.setdefault(test.split("::", 1)[0], []).append(test)
+        self._line("KTAP version 1")
+        self._line(f"1..{len(self._modules)}")
+        for note in notes:
+            self._line(f"# {clean(note)}")
+
+    def result(self, result: Result) -> None:
+        """Write a result, or keep it until its module's turn comes.
+
+        Modules follow each other in the order of their first results.
+        """
+        if self._current is None:
+            self._open(result.module)
+        self._waiting.setdefault(result.module, []).append(result)
+        self._flush()
+
+    def _flush(self) -> None:
+        while self._current is not None:
+            for result in self._waiting.pop(self._current, []):
+                self._test(result)
+            if self._written < len(self._modules[self._current]):
+                return
+            self._close()
+            # Python's dictionaries keep their order: the oldest result comes first.
+            following = next(iter(self._waiting), None)
+            if following is not None:
+                self._open(following)
+
+    def _open(self, module: str) -> None:
+        # A late comer has a module that no plan counted; it is written all the same.
+        self._modules.setdefault(module, [module])
+        self._current = module
+        self._written = self._bad = self._ran = 0
+        self._line(f"{_INDENT}KTAP version 1")
+        self._line(f"{_INDENT}# Subtest: {name_of(module)}")
+        self._line(f"{_INDENT}1..{len(self._modules[module])}")
+
+    def _test(self, result: Result) -> None:
+        self._written += 1
+        name = name_of(result.name)
+        for line in result.detail.splitlines():
+            self._line(f"{_INDENT}# {name}: {clean(line)}")
+        self._line(f"{_INDENT}{verdict(result, self._written, name)}")
+        self._bad += result.outcome not in (*GOOD, "skipped")
+        self._ran += result.outcome != "skipped"
+
+    def _close(self) -> None:
+        assert self._current is not None
+        self._done.append(self._current)
+        number, name = len(self._done), name_of(self._current)
+        if self._bad:
+            self._line(f"not ok {number} {name}")
+        else:
+            self._line(f"ok {number} {name}" + ("" if self._ran else " # SKIP all of its tests"))
+        self._current = None
+
+    def note(self, text: str) -> None:
+        """Write a diagnostic line."""
+        self._line(f"# {clean(text)}")
+
+    def _line(self, line: str) -> None:
+        self._out.write(line + "\n")
+        self._out.flush()
+
+
+def verdict(result: Result, number: int, name: str) -> str:
+    """Return the result line of a test.
+
+    An expected failure is "ok": parsers know no XFAIL, and take "not ok" for what it says.
+    """
+    reason = clean(result.reason).replace("#", "")
+    match result.outcome:
+        case "passed":
+            return f"ok {number} {name}"
+        case "skipped":
+            return f"ok {number} {name} # SKIP {reason}".rstrip()
+        case "xfailed":
+            return f"ok {number} {name} # XFAIL {reason}".rstrip()
+        case "xpassed":
+            return f"ok {number} {name} # XPASS {reason}".rstrip()
+        case "failed":
+            return f"not ok {number} {name}"
+        case "timeout":
+            return f"not ok {number} {name} # TIMEOUT {reason}".rstrip()
+    return f"not ok {number} {name} # ERROR {result.outcome}: {reason}".rstrip()
+
+
+def name_of(text: str) -> str:
+    """Return a test's name as KTAP can have it: "#" would begin a directive."""
+    return clean(text).replace("#", "_")
+
+
+def clean(text: str) -> str:
+    """Return text on one line, without control characters, that ends no parser's input."""
+    visible = _CONTROL.sub(lambda match: " " if match[0] in "\t\r\n" else "?", text)
+    return _ENDINGS.sub(lambda match: match[0].replace(" ", "_"), visible)

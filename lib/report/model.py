@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a run has found so far, built from events as they come.
+
+Whatever happens to the channel, each announced test ends up with exactly one result, and
+one that was not reported never counts as passed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+REPORTED = ("passed", "failed", "skipped", "xfailed", "xpassed")
+# Not from the guest: the test that was running when it was lost, and those after it.
+LOST = ("crashed", "timeout", "interrupted", "not run")
+GOOD = ("passed", "xfailed", "xpassed")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A test's verdict. `duration` in seconds."""
+
+    id: str
+    outcome: str
+    duration: float = 0.0
+    reason: str = ""
+    detail: str = ""
+    contract: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        """The part of the id before the first "::"."""
+        return self.id.split("::", 1)[0]
+
+    @property
+    def name(self) -> str:
+        """The rest."""
+        return self.id.partition("::")[2] or self.id
+
+
+@dataclass
+class Run:
+    """The state of a run."""
+
+    tests: list[str] = field(default_factory=list)
+    results: dict[str, Result] = field(default_factory=dict)
+    running: str | None = None
+    announced: bool = False
+    ended: bool = False
+    kernel: str = ""
+    seed: int | None = None
+    # What the channel brought that it should not have. Makes the run fail.
+    complaints: list[str] = field(default_factory=list)
+
+    def feed(self, line: bytes) -> list[Result]:
+        """Take a line of the channel; return the results that are new by it."""
+        try:
+            event = json.loads(line)
+            return self._event(event["ev"], event)
+        except (ValueError, KeyError, TypeError, AttributeError) as err:
+            self.complaints.append(f"not an event ({err!r}): {line[:120]!r}")
+            return []
+
+    def _event(self, kind: str, event: dict[str, object]) -> list[Result]:
+        if kind == "session":
+            tests = event["tests"]
+            if not isinstance(tests, list) or self.announced:
+                raise ValueError("a second session, or one without tests")
+            self.announced = True
+            self.tests = [str(test) for test in tests]
+            self.kernel = str(event.get("kernel", ""))
+            seed = event.get("seed")
+            self.seed = seed if isinstance(seed, int) else None
+        elif kind == "start":
+            self.running = str(event["id"])
+        elif kind == "result":
+            return self._result(event)
+        elif kind == "end":
+            self.ended = True
+        else:
+            raise ValueError(f"event {kind!r}")
+        return []
+
+    def _result(self, event: dict[str, object]) -> list[Result]:
+        contract = event.get("contract", [])
+        result = Result(
+            id=str(event["id"]),
+            outcome=str(event["outcome"]),
+            duration=float(str(event.get("duration", 0))),
+            reason=str(event.get("reason") or ""),
+            detail=str(event.get("detail") or ""),
+            contract=tuple(map(str, contract)) if isinstance(contract, list) else (),
+        )
+        if result.outcome not in REPORTED:
+            raise ValueError(f"outcome {result.outcome!r}")
+        if result.id in self.results:
+            raise ValueError(f"a second result of {result.id}")
+        if self.running == result.id:
+            self.running = None
+        if result.id not in self.tests:
+            self.complaints.append(f"a result of {result.id}, which was not announced")
+            self.tests.append(result.id)
+        self.results[result.id] = result
+        return [result]
+
+    def pending(self) -> list[str]:
+        """Return the tests that were announced and have no result."""
+        return [test for test in self.tests if test not in self.results]
+
+    def lose(self, outcome: str, why: str, detail: str = "") -> list[Result]:
+        """Give all pending tests a result: `outcome` to the running one, "not run" to others.
+
+        `outcome` is one of LOST. If nothing was running, the first pending test gets it, for
+        that one was next; if nothing is pending either, the session itself.
+        """
+        pending = self.pending()
+        culprit = self.running if self.running in pending else None
+        if not culprit and not pending:
+            culprit = "session"
+            self.tests.append(culprit)
+        new = []
+        for test in [culprit, *(test for test in pending if test != culprit)]:
+            if not test:
+                continue
+            if test == culprit:
+                result = Result(test, outcome, reason=why, detail=detail)
+            elif outcome == "interrupted":
+                result = Result(test, "not run", reason=why)
+            else:
+                result = Result(test, "not run", reason="not run: the guest was lost before")
+            self.results[test] = result
+            new.append(result)
+        self.running = None
+        return new
+
+    def exit_status(self) -> int:
+        """Return 0 all good, 1 a test failed, 4 everything skipped."""
+        outcomes = {result.outcome for result in self.results.values()}
+        if self.complaints or self.pending() or outcomes - {*GOOD, "skipped"}:
+            return 1
+        return 4 if outcomes <= {"skipped"} else 0
+
+    def summary(self) -> str:
+        """Return the counts on one line."""
+        return count(result.outcome for result in self.results.values())
+
+
+def count(outcomes: Iterable[str]) -> str:
+    """Return "12 passed, 1 failed", in the order of the tables above."""
+    found = list(outcomes)
+    parts = [f"{found.count(name)} {name}" for name in (*REPORTED, *LOST) if name in found]
+    return ", ".join(parts) or "no tests"
