@@ -20,6 +20,7 @@ PROFILES = ("plain", "cover", "debug")
 _SET = re.compile(r"^(CONFIG_\w+)=(.*)$")
 _UNSET = re.compile(r"^# (CONFIG_\w+) is not set$")
 _SYMBOL = re.compile(r"^(?:menu)?config (\w+)\s*$")
+_WANTED_SYMBOL = re.compile(r"(?<![!\w])[A-Z][A-Z0-9_]+\b")
 _DEPENDS = re.compile(r"^\s+depends on (.*?)\s*$")
 
 
@@ -73,7 +74,8 @@ def check(wanted: str, config: str, tree: Path) -> Lost:
 
 def _why(option: str, value: str, have: dict[str, str], conditions: list[str]) -> str:
     """Say what is known about an option that came out otherwise than asked for."""
-    names = {name for line in conditions for name in re.findall(r"\b[A-Z][A-Z0-9_]+\b", line)}
+    # Not those behind a "!", which have to be unset.
+    names = {name for line in conditions for name in _WANTED_SYMBOL.findall(line)}
     unset = sorted(name for name in names if have.get(f"CONFIG_{name}", "n") == "n")
     text = f"wanted {value}, came out {have.get(option, 'n')}"
     if unset:

@@ -28,8 +28,8 @@ def _files(tree: Path) -> list[str]:
             capture_output=True,
             check=True,
         )
-        names = {os.fsdecode(name) for name in listed.stdout.split(b"\0") if name}
-        return sorted(name for name in names if os.path.lexists(tree / name))
+        paths = {os.fsdecode(name) for name in listed.stdout.split(b"\0") if name}
+        return sorted(path for path in paths if os.path.lexists(tree / path))
     found = []
     for where, directories, names in os.walk(tree):
         below = os.path.relpath(where, tree)

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A guest with the agent in it: restored warm, or booted; asked; lost; ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lib.trouble import Trouble
+from lib.vm import cache, qemu
+from lib.vm.machine import Machine
+from lib.vm.qemu import Qemu
+from lib.vm.qmp import QmpError
+from lib.vm.wire import Closed, Silence, parse
+
+_TAIL = 25  # lines of the console that are shown
+
+
+class GuestLost(Exception):
+    """The guest is gone or silent.
+
+    `kind` is "crashed" or "timeout", `console` the last lines of its console.
+    """
+
+    def __init__(self, kind: str, why: str, console: list[str]) -> None:
+        super().__init__(why)
+        self.kind = kind
+        self.console = console
+
+
+class Guest:
+    """A running guest; a context manager that ends it."""
+
+    def __init__(self, machine: Machine, *, snapshot: bool = True) -> None:
+        """Restore the machine's warm guest, or boot one and save it for the next time.
+
+        With `snapshot` false boot, and save nothing. `origin` says which it was. Raises
+        Trouble if the guest does not come up.
+        """
+        self.machine = machine
+        self.kernel = ""
+        # What did not work, but left a usable guest: a failed snapshot, a missing module.
+        self.remarks: list[str] = []
+        started = time.monotonic()
+        self.console = _console_log()
+        key = _warm_key(machine) if snapshot else ""
+        warm = cache.entry("warm", key) if snapshot else None
+        if not (warm and self._restore(warm / "state")):
+            self._boot(key)
+        self.seconds = time.monotonic() - started
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.qemu.kill()
+
+    def _restore(self, state: Path) -> bool:
+        """Try to restore; on failure remove the state, so that the next run makes another."""
+        self.origin = "restored snapshot"
+        try:
+            self.qemu = Qemu(self.machine, self.console, state)
+        except Trouble as err:
+            self.remarks.append(f"the snapshot does not load ({err}); booting")
+        else:
+            try:
+                self._hello()
+                return True
+            except (GuestLost, Trouble) as err:
+                self.remarks.append(f"the restored guest does not answer ({err}); booting")
+                self.qemu.kill()
+            except BaseException:
+                self.qemu.kill()
+                raise
+        state.unlink(missing_ok=True)
+        state.parent.rmdir()
+        return False
+
+    def _boot(self, key: str) -> None:
+        """Boot, and unless `key` is empty save the warm guest under it. Raises Trouble."""
+        self.origin = "booted"
+        self.qemu = Qemu(self.machine, self.console)
+        try:
+            self.answer("booted", self.machine.boot_deadline)
+            failed = self.answer("ready", self.machine.warm_deadline)["failed"]
+            self.remarks += [f"in the guest: {text}" for text in failed]  # type: ignore[attr-defined]
+            if key:
+                self._save(key)
+            self._hello()
+        except GuestLost as err:
+            self.qemu.kill()
+            raise Trouble(
+                f"the guest does not boot: {err}; its console, {self.console}, ends:\n"
+                + "\n".join(f"    {line}" for line in err.console)
+            ) from err
+        except BaseException:
+            self.qemu.kill()
+            raise
+
+    def _save(self, key: str) -> None:
+        """Publish the guest's state; without it there is just no warm guest next time."""
+        try:
+            cache.need_space(cache.folder("warm"), cache.GIB, "the warm guest's state")
+            with cache.publish("warm", key) as staging:
+                self.qemu.save(staging / "state", 20 * self.machine.patience)
+            cache.prune("warm", keep=6)
+            self.origin = "booted, snapshot taken"
+        except (QmpError, Trouble) as err:
+            self.remarks.append(f"no snapshot: {err}")
+        try:
+            self.qemu.resume(self.machine.answer_deadline)
+        except QmpError as err:
+            raise Trouble(f"the guest does not go on after its snapshot: {err}") from err
+
+    def _hello(self) -> None:
+        """Give the guest the time and entropy; learn its kernel's version."""
+        nonce = os.urandom(8).hex()
+        self.ask(do="hello", nonce=nonce, time=time.time(), seed=os.urandom(64).hex())
+        answer = self.answer("hello", self.machine.answer_deadline)
+        if answer.get("nonce") != nonce:
+            raise Trouble("the guest answers a question of an earlier run")
+        self.kernel = str(answer["kernel"])
+
+    def ask(self, **request: object) -> None:
+        """Send a request. Raises GuestLost."""
+        until = time.monotonic() + self.machine.answer_deadline
+        try:
+            self.qemu.wire.request(until, **request)
+        except (Silence, Closed) as err:
+            raise self._lost(err) from err
+
+    def answer(self, kind: str, deadline: float) -> dict[str, object]:
+        """Wait `deadline` seconds for an answer. Raises GuestLost."""
+        try:
+            return self.qemu.wire.answer(kind, time.monotonic() + deadline)
+        except (Silence, Closed) as err:
+            raise self._lost(err) from err
+
+    def put(self, archive: bytes, to: str) -> None:
+        """Unpack a tar archive into a directory of the guest. Raises GuestLost."""
+        self.ask(do="put", to=to)
+        try:
+            self.qemu.wire.put(archive, time.monotonic() + 2 * self.machine.answer_deadline)
+        except (Silence, Closed) as err:
+            raise self._lost(err) from err
+        self.answer("put", 2 * self.machine.answer_deadline)
+
+    def start(self, argv: Sequence[str], env: Mapping[str, str], cwd: str = "/") -> None:
+        """Start a command; `next` gives what it writes. Raises GuestLost."""
+        self.ask(do="run", argv=list(argv), env=dict(env), cwd=cwd)
+
+    def next(self, until: float) -> tuple[str, bytes]:
+        """Return the next piece of a running command: "event" or "output", with its bytes.
+
+        When it has ended, "exit" with the status in decimal. `until` is of time.monotonic().
+        Raises GuestLost.
+        """
+        try:
+            while True:
+                letter, payload = self.qemu.wire.receive(until)
+                if letter == b"E":
+                    return "event", payload
+                if letter == b"O":
+                    return "output", payload
+                answer = parse(payload)
+                if answer.get("is") == "exit":
+                    return "exit", str(answer["status"]).encode()
+                if answer.get("is") == "error":
+                    raise Closed(answer.get("text", ""))
+        except (Silence, Closed) as err:
+            raise self._lost(err) from err
+
+    def _lost(self, cause: Exception) -> GuestLost:
+        """Say as well as can be what became of the guest."""
+        death = self.qemu.death()
+        if death:
+            kind, why = "crashed", death
+        elif isinstance(cause, Silence):
+            kind, why = "timeout", "the guest is silent"
+        else:
+            kind, why = "crashed", f"the guest's agent failed: {str(cause).strip()[-200:]}"
+        return GuestLost(kind, why, tail(self.console))
+
+
+def tail(console: Path) -> list[str]:
+    """Return the last lines of a console log, whatever bytes are in it."""
+    try:
+        with console.open("rb") as file:
+            file.seek(max(0, console.stat().st_size - 16384))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-_TAIL:]
+
+
+def _console_log() -> Path:
+    """Return a new file for a console; the latest 40 logs are kept."""
+    folder = cache.folder("log")
+    cache.prune("log", keep=40)
+    path = folder / f"console-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{time.monotonic_ns()}"
+    path.touch()
+    return path
+
+
+def _warm_key(machine: Machine) -> str:
+    """Return the key of a machine's warm guest: all that its memory depends on."""
+    agent = Path(__file__).with_name("agent.py")
+    # The disk's path differs from run to run, and is not part of the state.
+    arguments = json.dumps(machine.arguments(Path("agent")))
+    return cache.key_of(qemu.version(), arguments, machine.kernel, str(machine.root), agent)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The virtual machine: what QEMU is told, and how much patience it takes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PORT_NAME = "org.zctap.agent"
+
+# A panic, an oops or a lock-up ends the guest at once, on pvpanic and with an exit status
+# of its own. No KASLR: addresses in two logs of one kernel compare.
+_APPEND = (
+    "console=ttyS0 root=/dev/vda ro rootfstype=ext4 panic=-1 oops=panic softlockup_panic=1"
+    " nokaslr mitigations=off random.trust_cpu=on init=/usr/bin/python3 {extra} -- -I -B /dev/vdb"
+)
+_MEMORY = {"plain": 1024, "cover": 1024, "debug": 2048}  # MiB
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A machine that can be started any number of times."""
+
+    kernel: Path
+    root: Path  # of image.image(): ext4, read-only, shared by all guests
+    accel: str  # kvm or tcg
+    profile: str = "plain"
+    cpus: int = 2
+    extra: str = ""  # more for the kernel's command line
+
+    @property
+    def patience(self) -> float:
+        """Return by how much longer things take here than on a good machine with KVM."""
+        return (1 if self.accel == "kvm" else 5) * (5 if self.profile == "debug" else 1)
+
+    @property
+    def boot_deadline(self) -> float:
+        """Seconds from QEMU's start to the agent's first word."""
+        return 12 * self.patience
+
+    @property
+    def warm_deadline(self) -> float:
+        """Seconds for the agent's imports."""
+        return 15 * self.patience
+
+    @property
+    def answer_deadline(self) -> float:
+        """Seconds for a restore, and for an answer to a small request."""
+        return 5 * self.patience
+
+    @property
+    def test_deadline(self) -> float:
+        """Seconds for one test, from its start to its result."""
+        return 20 * self.patience
+
+    def arguments(self, agent: Path) -> list[str]:
+        """Return QEMU's arguments but for the channels; `agent` is the disk with the agent.
+
+        They are part of a snapshot's key: what is saved on one machine does not load on
+        another.
+        """
+        cpu = "host,migratable=on" if self.accel == "kvm" else "max"
+        words = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+        words += ["-machine", "pc", "-accel", self.accel, "-cpu", cpu]
+        words += ["-smp", str(self.cpus), "-m", f"{_MEMORY[self.profile]}M"]
+        words += ["-kernel", str(self.kernel), "-append", _APPEND.format(extra=self.extra)]
+        for name, path in (("root", self.root), ("agent", agent)):
+            words += ["-drive", f"id={name},file={path},format=raw,if=none,readonly=on"]
+            words += ["-device", f"virtio-blk-pci,drive={name}"]
+        words += ["-device", "virtio-rng-pci"]
+        words += ["-device", "pvpanic-pci", "-action", "panic=exit-failure"]
+        return words
+
+
+def agent_disk(where: Path) -> Path:
+    """Write the agent's source to a file that QEMU can use as a disk; return the file.
+
+    Padded with empty lines to whole sectors, which is why Python can run the disk itself.
+    """
+    text = (Path(__file__).parent / "agent.py").read_bytes()
+    path = where / "agent.py"
+    path.write_bytes(text + b"\n" * (-len(text) % 512))
+    return path
+
+
+def cpus() -> int:
+    """Return how many processors a guest gets: races need two, no test needs more."""
+    return max(2, min(4, os.cpu_count() or 2))

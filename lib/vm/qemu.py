@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A QEMU process: started, asked, saved, restored, and always ended."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from lib.trouble import Trouble
+from lib.vm import cache
+from lib.vm.command import run
+from lib.vm.machine import PORT_NAME, Machine, agent_disk
+from lib.vm.qmp import Monitor, QmpError
+from lib.vm.wire import Wire
+
+PROGRAM = "qemu-system-x86_64"
+_PR_SET_PDEATHSIG = 1
+
+
+def version() -> str:
+    """Return QEMU's version line. Raises Trouble if there is none."""
+    return run([PROGRAM, "--version"]).decode().splitlines()[0]
+
+
+def _die_with_parent() -> None:
+    """In the child, before exec: a runner that is killed leaves no guest."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Qemu:
+    """A running machine. Its channels are socket pairs: nothing in the file system."""
+
+    def __init__(self, machine: Machine, console: Path, state: Path | None = None) -> None:
+        """Start it, or restore it from `state`; the guest's console goes to a file.
+
+        Raises Trouble if QEMU does not start, or does not take the state.
+        """
+        self.console = console
+        self._files = tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=cache.folder("tmp"))
+        self._messages = Path(self._files.name, "messages")
+        wire, wire_end = socket.socketpair()
+        monitor, monitor_end = socket.socketpair()
+        self.wire = Wire(wire)
+        self.monitor = Monitor(monitor)
+        words = [PROGRAM, *machine.arguments(agent_disk(Path(self._files.name)))]
+        words += ["-chardev", f"file,id=console,path={console}", "-serial", "chardev:console"]
+        words += ["-device", "virtio-serial-pci"]
+        words += ["-chardev", f"socket,id=agent,fd={wire_end.fileno()}"]
+        words += ["-device", f"virtserialport,chardev=agent,name={PORT_NAME}"]
+        words += ["-chardev", f"socket,id=qmp,fd={monitor_end.fileno()}"]
+        words += ["-mon", "chardev=qmp,mode=control"]
+        if state:
+            words += ["-incoming", f"exec:cat {shlex.quote(str(state))}"]
+        try:
+            with self._messages.open("wb") as messages:
+                self.process = subprocess.Popen(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=messages,
+                    stderr=messages,
+                    pass_fds=(wire_end.fileno(), monitor_end.fileno()),
+                    preexec_fn=_die_with_parent,
+                    # A Ctrl-C is for the runner, which decides what becomes of the guest.
+                    process_group=0,
+                )
+        except FileNotFoundError as err:
+            self._files.cleanup()
+            raise Trouble(f"no {PROGRAM}: apt-get install qemu-system-x86") from err
+        wire_end.close()
+        monitor_end.close()
+        try:
+            until = time.monotonic() + machine.answer_deadline
+            self.monitor.greet(until)
+            if state:
+                self._until_running(until)
+        except QmpError as err:
+            self.kill()
+            raise Trouble(f"QEMU does not start: {self.said() or err}") from err
+        except BaseException:
+            self.kill()
+            raise
+
+    def _until_running(self, until: float) -> None:
+        """Wait until an incoming state is loaded, then let it run. Raises QmpError."""
+        while self.monitor.command("query-status", until)["status"] == "inmigrate":
+            if time.monotonic() > until:
+                raise QmpError("the restore does not end")
+            time.sleep(0.01)
+        # It was saved while it was stopped, and comes back so.
+        self.monitor.command("cont", until)
+
+    def save(self, state: Path, deadline: float) -> None:
+        """Stop the machine and write its state to a file. Raises QmpError."""
+        until = time.monotonic() + deadline
+        command = self.monitor.command
+        command("stop", until)
+        # Nobody is waiting for a network: as fast as it goes.
+        command("migrate-set-parameters", until, **{"max-bandwidth": 1 << 40})
+        command("migrate", until, uri=f"exec:cat > {shlex.quote(str(state))}")
+        while (status := command("query-migrate", until)["status"]) != "completed":
+            if status in ("failed", "cancelled") or time.monotonic() > until:
+                raise QmpError(f"saving the guest's state: {status}")
+            time.sleep(0.02)
+
+    def resume(self, deadline: float) -> None:
+        """Let a saved machine go on. Raises QmpError."""
+        self.monitor.command("cont", time.monotonic() + deadline)
+
+    def death(self) -> str:
+        """Say how the machine ended, or "" if it runs."""
+        self.monitor.collect()
+        names = [event["event"] for event in self.monitor.events]
+        if "GUEST_PANICKED" in names:
+            return "the guest panicked"
+        for event in self.monitor.events:
+            if event["event"] == "SHUTDOWN":
+                return f"the guest shut down ({event['data'].get('reason')})"
+        # The last events and the exit race; the process has the last word.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = self.process.wait(0.2)
+            if status < 0:
+                return f"QEMU was killed by {signal.Signals(-status).name}"
+            return f"QEMU exited with {status}: {self.said()}"
+        return ""
+
+    def said(self) -> str:
+        """Return QEMU's last line of output."""
+        lines = self._messages.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    def kill(self) -> None:
+        """End it, whatever state it is in. There is nothing in it to be saved."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.wire.close()
+        self.monitor.close()
+        self._files.cleanup()
+
+
+def accelerator(kernel: Path) -> str:
+    """Return kvm if it really works here, else tcg; found out once per boot of the host.
+
+    /dev/kvm may exist and guests hang all the same, for instance in a nested machine
+    without support. So a kernel is started, and its decompressor or itself must speak up
+    on the serial console within two seconds.
+    """
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return "tcg"
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    answer = cache.folder("kvm") / boot_id
+    if not answer.is_file():
+        cache.prune("kvm", keep=0)
+        answer.write_text("kvm" if _kvm_boots(kernel) else "tcg")
+    return answer.read_text()
+
+
+def _kvm_boots(kernel: Path, deadline: float = 2) -> bool:
+    """Whether a kernel says anything at all under KVM, within `deadline` seconds."""
+    words = [PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    words += ["-accel", "kvm", "-cpu", "host", "-m", "256M", "-serial", "stdio"]
+    words += ["-kernel", str(kernel), "-append", "console=ttyS0 earlyprintk=serial panic=-1"]
+    with subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=_die_with_parent,
+        process_group=0,
+    ) as process:
+        timer = time.monotonic() + deadline
+        said = b""
+        assert process.stdout
+        os.set_blocking(process.stdout.fileno(), False)
+        try:
+            while time.monotonic() < timer and b"Linux version" not in said:
+                piece = process.stdout.read()
+                if piece == b"":
+                    break
+                said += piece or b""
+                time.sleep(0.02)
+        finally:
+            process.kill()
+    return b"Linux version" in said
