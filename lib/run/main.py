@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
+import time
+
+from lib.run import in_guest
 from lib.run.options import Options
 from lib.say import say
-from lib.vm import kbuild, source
+from lib.vm import image, kbuild, source
 from lib.vm.kbuild import Kernel
 
 
 def run(options: Options) -> int:
     """Carry out a command and return the exit status. Raises Trouble."""
-    prepare_kernel(options)
-    return 0
+    started = time.monotonic()
+    kernel = prepare_kernel(options)
+    if options.command == "build":
+        say(f"image: {image.image()}")
+        return 0
+    return in_guest.run(options, kernel, started)
 
 
 def prepare_kernel(options: Options) -> Kernel:

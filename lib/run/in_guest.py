@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Run the suite in a guest."""
+
+from __future__ import annotations
+
+import sys
+
+from lib.run import suite
+from lib.run.options import Options
+from lib.run.supervise import Supervisor
+from lib.say import say
+from lib.trouble import Trouble
+from lib.vm import image, machine, qemu
+from lib.vm.guest import Guest, GuestLost
+from lib.vm.kbuild import Kernel
+
+_SUITE = "/suite"
+
+
+def prepare_machine(kernel: Kernel) -> machine.Machine:
+    """Return the machine for a kernel; makes the guest's image if need be. Raises Trouble."""
+    return machine.Machine(
+        kernel=kernel.image,
+        root=image.image(),
+        accel=qemu.accelerator(kernel.image),
+        profile=kernel.profile,
+        cpus=machine.cpus(),
+    )
+
+
+def start(options: Options, kernel: Kernel) -> Guest:
+    """Return a guest and say how it came about. Raises Trouble."""
+    guest = Guest(prepare_machine(kernel), snapshot=options.snapshot)
+    for remark in guest.remarks:
+        say(f"guest: {remark}")
+    say(f"guest: {guest.origin} in {guest.seconds:.1f} s ({guest.machine.accel})")
+    return guest
+
+
+def send(guest: Guest, kernel: Kernel, paths: list[str]) -> list[str]:
+    """Send the suite; return the tests of `paths` as they are called in the guest."""
+    tests, extra = suite.test_ids(paths)
+    if kernel.uapi:
+        extra["uapi/io_uring.h"] = kernel.uapi
+    guest.put(suite.archive(extra), _SUITE)
+    return tests
+
+
+def environment(kernel: Kernel) -> dict[str, str]:
+    """Return what a command in the guest finds in its environment."""
+    found = {"PYTHONPATH": _SUITE, "PYTHONDONTWRITEBYTECODE": "1", "ZCTAP_VM": kernel.profile}
+    if kernel.uapi:
+        found["ZCTAP_UAPI"] = f"{_SUITE}/uapi/io_uring.h"
+    return found
+
+
+def run(options: Options, kernel: Kernel, started: float) -> int:
+    """Run the suite; return the exit status. Raises Trouble before the first test only."""
+    guest = start(options, kernel)
+    with guest:
+        tests = send(guest, kernel, options.paths)
+        notes = [f"guest: {guest.origin}", f"profile: {kernel.profile} ({kernel.version})"]
+        supervisor = Supervisor(notes, started, guest.machine.patience)
+        argv = ["pytest", *suite.pytest_arguments(options, tests)]
+        output = b""
+        try:
+            guest.start(argv, environment(kernel), _SUITE)
+            while True:
+                what, piece = guest.next(supervisor.until)
+                if what == "event":
+                    supervisor.feed(piece)
+                elif what == "output":
+                    output = (output + piece)[-65536:]
+                else:
+                    break
+        except GuestLost as err:
+            for line in err.console:
+                say(f"console: {line}")
+            say(f"guest lost: {err}; its console: {guest.console}")
+            supervisor.lose(err.kind, str(err), err.console)
+            return supervisor.finish()
+        except KeyboardInterrupt:
+            supervisor.lose("interrupted", "interrupted", [])
+            supervisor.finish()
+            raise
+    return verdict(supervisor, int(piece), output)
+
+
+def verdict(supervisor: Supervisor, status: int, output: bytes) -> int:
+    """Return the exit status of a run that pytest ended itself with `status`."""
+    if supervisor.run.announced and supervisor.run.tests:
+        return supervisor.finish()
+    # Nothing was collected: what pytest printed says why.
+    for line in output.decode(errors="replace").splitlines()[-40:]:
+        print(line, file=sys.stderr)
+    if status == 5:
+        raise Trouble("no test matches what was asked for")
+    raise Trouble(f"pytest could not start (status {status}); see above")

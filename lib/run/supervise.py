@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Follow a run by its events: deadlines, the model, KTAP, and what people want to know."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+
+from lib.report.ktap import Writer
+from lib.report.model import GOOD, Result, Run
+from lib.say import say
+
+
+class Supervisor:
+    """Takes pieces of the event channel, wherever they come from."""
+
+    def __init__(self, notes: list[str], started: float, patience: float) -> None:
+        """`notes` head the report; `started` (time.monotonic()) is when the user pressed enter.
+
+        `patience` stretches deadlines, see lib/vm/machine.py.
+        """
+        self.run = Run()
+        self._writer = Writer(sys.stdout)
+        self._notes = notes
+        self._started = started
+        self._test_deadline = 20 * patience
+        self._collect_deadline = 30 * patience
+        self._partial = b""
+        self._first = True
+        self._last_event = time.monotonic()
+
+    @property
+    def until(self) -> float:
+        """When patience ends: of the running test, or of whatever is between tests."""
+        limit = self._test_deadline if self.run.announced else self._collect_deadline
+        return self._last_event + limit
+
+    def feed(self, piece: bytes) -> None:
+        """Take what came on the event channel; lines may be cut anywhere."""
+        *lines, self._partial = (self._partial + piece).split(b"\n")
+        for line in lines:
+            announced = self.run.announced
+            results = self.run.feed(line)
+            self._last_event = time.monotonic()
+            if self.run.announced and not announced:
+                self._begin()
+            self._report(results)
+
+    def _begin(self) -> None:
+        notes = [*self._notes, f"kernel: {self.run.kernel}"]
+        if self.run.seed is not None:
+            notes.append(f"seed: {self.run.seed}")
+        self._writer.begin(self.run.tests, notes)
+
+    def _report(self, results: Iterable[Result]) -> None:
+        for result in results:
+            if self._first:
+                self._first = False
+                say(f"first result after {time.monotonic() - self._started:.1f} s")
+            self._writer.result(result)
+
+    def lose(self, outcome: str, why: str, console: list[str]) -> None:
+        """The run ends here; every test without a result gets one that is not good."""
+        detail = "\n".join([why, *(f"console: {line}" for line in console)])
+        if self.run.running:
+            say(f"{self.run.running}: {outcome}: {why}")
+        results = self.run.lose(outcome, why, detail)
+        if not self.run.announced:
+            self.run.announced = True
+            self._begin()
+        self._report(results)
+
+    def finish(self) -> int:
+        """Close the report and return the exit status."""
+        if self.run.pending():
+            self.lose("crashed", "pytest ended without a result", [])
+        for complaint in self.run.complaints:
+            say(f"event channel: {complaint}")
+            self._writer.note(f"event channel: {complaint}")
+        for result in self.run.results.values():
+            if result.outcome not in (*GOOD, "skipped"):
+                say(f"{result.outcome}: {result.id}")
+        seconds = time.monotonic() - self._started
+        say(f"{self.run.summary()} in {seconds:.1f} s")
+        return self.run.exit_status()
