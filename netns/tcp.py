@@ -14,6 +14,7 @@ from lib.deadline import wait_until
 from lib.pattern import Pattern, Stream
 from netns.link import Link
 
+_SO_RCVBUFFORCE = 33  # asm-generic/socket.h: as root, beyond net.core.rmem_max
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -112,7 +113,7 @@ def connect(
     kind = _FAMILY[family]
     with link.rx.ns.socket(kind, socket.SOCK_STREAM) as listener:
         if rcvbuf is not None:  # before listen(): the window scale is agreed on in the SYN
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+            listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, rcvbuf)
         listener.bind((link.rx.address(family), 0))
         listener.listen(1)
         if queue is not None:

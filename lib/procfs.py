@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Small readers of /proc."""
+
+import re
+from pathlib import Path
+
+
+def status_kib(key: str) -> int:
+    """A line of /proc/self/status in KiB, such as VmPin (proc(5)); 0 if there is none."""
+    match = re.search(rf"^{key}:\s+(\d+)", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return int(match[1]) if match else 0
+
+
+def pinned_pages() -> int | None:
+    """Pages that long-term users hold pinned in the whole system; None without the counters.
+
+    The difference of nr_foll_pin_acquired and nr_foll_pin_released (Documentation/core-api/
+    pin_user_pages.rst); needs CONFIG_VM_EVENT_COUNTERS.
+    """
+    text = Path("/proc/vmstat").read_text()
+    counts = dict(re.findall(r"^nr_foll_pin_(\w+) (\d+)$", text, re.MULTILINE))
+    if len(counts) != 2:
+        return None
+    return int(counts["acquired"]) - int(counts["released"])
