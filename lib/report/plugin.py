@@ -55,7 +55,7 @@ class Reporter:
             ev="session",
             tests=broken + [item.nodeid for item in session.items],
             kernel=os.uname().release,
-            seed=getattr(session.config.option, "seed", None),
+            seed=getattr(session.config.option, "randomly_seed", None),
         )
         for name, report in zip(broken, self._broken, strict=True):
             self._write(ev="start", id=name)

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from lib.run import suite
+from lib.run.bytecode import Bytecode
 from lib.run.options import Options
-from lib.run.supervise import Supervisor
+from lib.run.supervise import Supervisor, verdict
 from lib.say import say
-from lib.trouble import Trouble
 from lib.vm import image, machine, qemu
 from lib.vm.guest import Guest, GuestLost
 from lib.vm.kbuild import Kernel
@@ -37,18 +35,18 @@ def start(options: Options, kernel: Kernel) -> Guest:
     return guest
 
 
-def send(guest: Guest, kernel: Kernel, paths: list[str]) -> list[str]:
+def send(guest: Guest, kernel: Kernel, paths: list[str], bytecode: Bytecode) -> list[str]:
     """Send the suite; return the tests of `paths` as they are called in the guest."""
-    tests, extra = suite.test_ids(paths)
+    selection = suite.select(paths)
     if kernel.uapi:
-        extra["uapi/io_uring.h"] = kernel.uapi
-    guest.put(suite.archive(extra), _SUITE)
-    return tests
+        selection.extra["uapi/io_uring.h"] = kernel.uapi
+    guest.put(suite.archive(selection.extra, bytecode), _SUITE)
+    return selection.guest
 
 
 def environment(kernel: Kernel) -> dict[str, str]:
     """Return what a command in the guest finds in its environment."""
-    found = {"PYTHONPATH": _SUITE, "PYTHONDONTWRITEBYTECODE": "1", "ZCTAP_VM": kernel.profile}
+    found = {"PYTHONPATH": _SUITE, "ZCTAP_VM": kernel.profile}
     if kernel.uapi:
         found["ZCTAP_UAPI"] = f"{_SUITE}/uapi/io_uring.h"
     return found
@@ -58,7 +56,8 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
     """Run the suite; return the exit status. Raises Trouble before the first test only."""
     guest = start(options, kernel)
     with guest:
-        tests = send(guest, kernel, options.paths)
+        bytecode = Bytecode(str(guest.machine.root))
+        tests = send(guest, kernel, options.paths, bytecode)
         notes = [f"guest: {guest.origin}", f"profile: {kernel.profile} ({kernel.version})"]
         supervisor = Supervisor(notes, started, guest.machine.patience)
         argv = ["pytest", *suite.pytest_arguments(options, tests)]
@@ -73,6 +72,7 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
                     output = (output + piece)[-65536:]
                 else:
                     break
+            bytecode.keep(guest.get(_SUITE, ".pyc"))
         except GuestLost as err:
             for line in err.console:
                 say(f"console: {line}")
@@ -84,15 +84,3 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
             supervisor.finish()
             raise
     return verdict(supervisor, int(piece), output)
-
-
-def verdict(supervisor: Supervisor, status: int, output: bytes) -> int:
-    """Return the exit status of a run that pytest ended itself with `status`."""
-    if supervisor.run.announced and supervisor.run.tests:
-        return supervisor.finish()
-    # Nothing was collected: what pytest printed says why.
-    for line in output.decode(errors="replace").splitlines()[-40:]:
-        print(line, file=sys.stderr)
-    if status == 5:
-        raise Trouble("no test matches what was asked for")
-    raise Trouble(f"pytest could not start (status {status}); see above")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-from lib.run import in_guest
+from lib.run import in_guest, on_host, project
 from lib.run.options import Options
 from lib.say import say
 from lib.vm import image, kbuild, source
@@ -15,11 +15,14 @@ from lib.vm.kbuild import Kernel
 def run(options: Options) -> int:
     """Carry out a command and return the exit status. Raises Trouble."""
     started = time.monotonic()
+    if options.host:
+        return on_host.run(options, started)
+    checks = project.check() if options.command == "self" else 0
     kernel = prepare_kernel(options)
     if options.command == "build":
         say(f"image: {image.image()}")
         return 0
-    return in_guest.run(options, kernel, started)
+    return in_guest.run(options, kernel, started) or checks
 
 
 def prepare_kernel(options: Options) -> Kernel:

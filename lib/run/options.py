@@ -13,7 +13,6 @@ from lib.trouble import Trouble
 COMMANDS = {
     "run": "run the suite (what you get without a command)",
     "build": "build the kernel and the guest image, and stop there",
-    "shell": "a shell in a guest, with the suite in /suite",
     "self": "check the project itself: ruff, mypy, unit tests, then the suite in the VM",
 }
 PROFILES = ("plain", "cover", "debug")
@@ -71,6 +70,8 @@ def parse(argv: list[str]) -> Options:
         raise Trouble("--apply-series goes with --tree; the reference kernel has the series")
     if command != "run" and given.host:
         raise Trouble(f"--host does not go with {command!r}")
+    if command == "self" and words:
+        raise Trouble("'self' runs everything; it takes no tests")
     if command == "build" and given.kernel:
         raise Trouble("--kernel does not go with 'build': there is nothing to build")
     for word in words:

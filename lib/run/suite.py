@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import tarfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from lib.run.bytecode import Bytecode
 from lib.run.options import Options
 from lib.trouble import Trouble
 
@@ -15,58 +18,83 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("selftests", "fixtures", "netns", "lib", "conftest.py", "pyproject.toml")
 DEFAULT = "selftests/zctap"
 _SKIPPED = {"__pycache__", ".pytest_cache"}
+_HOST_ONLY = ("lib/vm", "lib/run", "lib/setup")
 
 
-def archive(extra: dict[str, Path]) -> bytes:
-    """Return the suite as a tar archive; `extra` adds files, name in the archive -> path."""
+def archive(extra: dict[str, Path], bytecode: Bytecode) -> bytes:
+    """Return the suite as a tar archive; `extra` adds files, name in the archive -> path.
+
+    It holds contents and modes, no times and no owners: the same files make the same archive.
+    """
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for part in PARTS:
-            if (ROOT / part).exists():
-                tar.add(ROOT / part, arcname=part, filter=_wanted)
-        for name, path in extra.items():
-            tar.add(path, arcname=name, filter=_wanted)
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, path in sorted({**_files(), **extra}.items()):
+            for file in [path] if path.is_file() else sorted(path.rglob("*")):
+                below = os.path.normpath(os.path.join(name, file.relative_to(path)))
+                if file.is_file() and _wanted(below):
+                    content = file.read_bytes()
+                    _add(tar, below, content, file.stat().st_mode & 0o777)
+                    for compiled, code in bytecode.known(below, content):
+                        _add(tar, compiled, code, 0o644)
     return buffer.getvalue()
 
 
-def _wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Leave out what Python and pytest make; owners are the guest's root."""
-    if _SKIPPED & set(Path(member.name).parts) or member.name.endswith(".pyc"):
-        return None
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    return member
+def _files() -> dict[str, Path]:
+    return {part: ROOT / part for part in PARTS if (ROOT / part).exists()}
 
 
-def test_ids(paths: list[str]) -> tuple[list[str], dict[str, Path]]:
-    """Return tests as the suite's own paths, and files outside of it that have to be sent.
+def _wanted(name: str) -> bool:
+    """Leave out what Python and pytest make, and the host's side of lib/."""
+    path = Path(name)
+    return not (_SKIPPED & set(path.parts) or any(path.is_relative_to(own) for own in _HOST_ONLY))
 
-    The user gives paths relative to where they are. Raises Trouble.
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    member.mode = mode
+    tar.addfile(member, io.BytesIO(content))
+
+
+@dataclass
+class Selection:
+    """The tests to run, as they are called in a guest and on the host."""
+
+    guest: list[str] = field(default_factory=list)
+    host: list[str] = field(default_factory=list)
+    # Files that are no part of the suite: name in the guest -> path.
+    extra: dict[str, Path] = field(default_factory=dict)
+
+
+def select(paths: list[str]) -> Selection:
+    """Return the tests that `paths` name: files, directories or pytest's ids, as the user
+    sees them from where they are; none of them: the suite. Raises Trouble.
     """
-    names = []
-    extra: dict[str, Path] = {}
+    selection = Selection()
     for given in paths or [str(ROOT / DEFAULT)]:
-        file, _, rest = given.partition("::")
+        file, colons, rest = given.partition("::")
         path = Path(file).resolve()
-        if path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[:1] != ("tests",):
-            name = os.fspath(path.relative_to(ROOT))
-        elif path.is_file() or path.is_dir():
-            name = f"outside/{path.name}"
-            extra[name] = path
-        else:
+        if not path.exists():
             raise Trouble(f"no such test file: {given}")
-        names.append(f"{name}::{rest}" if rest else name)
-    return names, extra
+        if path.is_relative_to(ROOT) and path.relative_to(ROOT).parts[:1] != ("tests",):
+            name = here = os.fspath(path.relative_to(ROOT))
+        else:
+            name, here = f"outside/{path.name}", str(path)
+            selection.extra[name] = path
+        selection.guest.append(name + colons + rest)
+        selection.host.append(here + colons + rest)
+    return selection
 
 
 def pytest_arguments(options: Options, tests: list[str]) -> list[str]:
     """Return pytest's arguments, which are the same in a guest and on the host."""
     words = ["-p", "lib.report.plugin", "-p", "no:cacheprovider"]
+    seed = random.getrandbits(31) if options.seed is None else options.seed
+    # One number replays the order of the tests and whatever they draw.
+    words += ["-p", "pytest_randomly", f"--randomly-seed={seed}"]
     # One module that cannot be imported fails; the others run.
     words += ["--continue-on-collection-errors", "--rootdir=.", "-c", "pyproject.toml"]
     words += ["-q", "--no-header", "--no-summary", "--tb=short"]
     if options.keyword is not None:
         words += ["-k", options.keyword]
-    if options.seed is not None:
-        words += ["--seed", str(options.seed)]
     return [*words, *tests]

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from lib.report.ktap import Writer
 from lib.report.model import GOOD, Result, Run
 from lib.say import say
+from lib.trouble import Trouble
 
 
 class Supervisor:
@@ -84,3 +85,15 @@ class Supervisor:
         seconds = time.monotonic() - self._started
         say(f"{self.run.summary()} in {seconds:.1f} s")
         return self.run.exit_status()
+
+
+def verdict(supervisor: Supervisor, status: int, output: bytes) -> int:
+    """Return the exit status of a run that pytest ended itself with `status`."""
+    if supervisor.run.announced and supervisor.run.tests:
+        return supervisor.finish()
+    # Nothing was collected: what pytest printed says why.
+    for line in output.decode(errors="replace").splitlines()[-40:]:
+        print(line, file=sys.stderr)
+    if status == 5:
+        raise Trouble("no test matches what was asked for")
+    raise Trouble(f"pytest could not start (status {status}); see above")

@@ -8,12 +8,13 @@ The channel is a virtio-serial port, apart from the console. Both directions car
 of a 5-byte header, `>cI`: a letter and the payload's length.
 
     host to guest   J  a request, a JSON object with "do"
-                    D  a piece of the archive that follows {"do": "put"}; an empty one ends it
+                    D  a piece of the archive that goes with a request; an empty one ends it
     guest to host   J  an answer, a JSON object with "is"
+                    D  a piece of the archive that goes with an answer; an empty one ends it
                     E  what the running command writes to ZCTAP_EVENTS_FD
                     O  its stdout and stderr
 
-Requests: hello, put, run, kill, off; see the functions of these names.
+Requests: hello, put, get, run, kill, off; see the functions of these names.
 """
 
 import contextlib
@@ -37,11 +38,13 @@ from typing import Any
 
 Request = dict[str, Any]
 HEADER = struct.Struct(">cI")
+PIECE = 1 << 16
 PORT_NAME = "org.zctap.agent"
 # Every test imports these; scapy.all would take three times as long.
 WARM = [
     "pytest",
     "_pytest.assertion.rewrite",
+    "pytest_randomly",
     "pyroute2",
     "scapy.layers.inet",
     "scapy.layers.inet6",
@@ -154,7 +157,14 @@ def prepare() -> list[str]:
     write("/proc/sys/kernel/printk", "5")
     # What is asked for here can fail later only for want of memory.
     write("/proc/sys/kernel/panic_on_oops", "1")
-    os.environ.update(PATH="/usr/sbin:/usr/bin", HOME="/root", LANG="C.UTF-8", TERM="dumb")
+    os.environ.update(
+        PATH="/usr/sbin:/usr/bin",
+        HOME="/root",
+        LANG="C.UTF-8",
+        TERM="dumb",
+        # Looking for plugins means reading every distribution's metadata.
+        PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
+    )
     return failed
 
 
@@ -166,10 +176,30 @@ def warm_up() -> list[str]:
             importlib.import_module(name)
         except Exception as err:
             failed.append(f"import {name}: {err}")
+    with contextlib.suppress(Exception):
+        rehearse()
     # Children share these pages: a collection in one must not touch them all.
     gc.collect()
     gc.freeze()
     return failed
+
+
+def rehearse() -> None:
+    """Run pytest once, on one test: it imports most of itself only when it is run."""
+    import pytest
+
+    with open("/tmp/test_rehearsal.py", "w") as file:
+        file.write("def test_nothing(tmp_path, monkeypatch, capsys):\n    assert tmp_path\n")
+    with (
+        open(os.devnull, "w") as null,
+        contextlib.redirect_stdout(null),
+        contextlib.redirect_stderr(null),
+    ):
+        pytest.main(["-q", "--rootdir=/tmp", "-p", "no:cacheprovider", file.name])
+    sys.modules.pop("test_rehearsal", None)
+    if sys.path[0] == "/tmp":
+        del sys.path[0]
+    os.unlink(file.name)
 
 
 def find_port() -> str:
@@ -217,6 +247,23 @@ def put(channel: Channel, request: Request) -> None:
     channel.answer(**{"is": "put"})
 
 
+def get(channel: Channel, request: Request) -> None:
+    """Send the files below `from` whose names end in `suffix`, as a tar archive."""
+    top = request["from"]
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for where, _, names in os.walk(top):
+            for name in names:
+                if name.endswith(request["suffix"]):
+                    path = os.path.join(where, name)
+                    archive.add(path, arcname=os.path.relpath(path, top))
+    data = buffer.getvalue()
+    channel.answer(**{"is": "get"})
+    for start in range(0, len(data), PIECE):
+        channel.send(b"D", data[start : start + PIECE])
+    channel.send(b"D", b"")
+
+
 def child(request: Request) -> int:
     """Become the command, in a forked child; return an exit status if it comes back."""
     os.chdir(request.get("cwd", "/"))
@@ -228,6 +275,8 @@ def child(request: Request) -> int:
     # Warm: the modules are here already.
     sys.path[:0] = [part for part in os.environ.get("PYTHONPATH", "").split(":") if part]
     sys.argv = argv
+    # This interpreter runs with -B; a command's bytecode is kept by the host, see lib/run.
+    sys.dont_write_bytecode = False
     import pytest
 
     return int(pytest.main(argv[1:]))
@@ -287,7 +336,7 @@ def run(channel: Channel, request: Request) -> None:
             if key.data == b"J":
                 interrupt(channel, pid)
             elif key.data:
-                piece = os.read(key.fd, 65536)
+                piece = os.read(key.fd, PIECE)
                 if piece:
                     channel.send(key.data, piece)
                 else:
@@ -342,7 +391,7 @@ def serve() -> None:
     channel.answer(**{"is": "booted"}, uptime=uptime, kernel=os.uname().release)
     failed += warm_up()
     channel.answer(**{"is": "ready"}, failed=failed)
-    handlers = {"hello": hello, "put": put, "run": run, "off": off}
+    handlers = {"hello": hello, "put": put, "get": get, "run": run, "off": off}
     while True:
         letter, payload = channel.receive()
         if letter != b"J":

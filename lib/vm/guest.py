@@ -155,6 +155,15 @@ class Guest:
             raise self._lost(err) from err
         self.answer("put", 2 * self.machine.answer_deadline)
 
+    def get(self, below: str, suffix: str) -> bytes:
+        """Return files of a directory of the guest as a tar archive. Raises GuestLost."""
+        self.ask(**{"do": "get", "from": below, "suffix": suffix})
+        self.answer("get", 2 * self.machine.answer_deadline)
+        try:
+            return self.qemu.wire.get(time.monotonic() + 2 * self.machine.answer_deadline)
+        except (Silence, Closed) as err:
+            raise self._lost(err) from err
+
     def start(self, argv: Sequence[str], env: Mapping[str, str], cwd: str = "/") -> None:
         """Start a command; `next` gives what it writes. Raises GuestLost."""
         self.ask(do="run", argv=list(argv), env=dict(env), cwd=cwd)

@@ -60,6 +60,15 @@ class Wire:
             self.send(b"D", data[start : start + _PIECE], until)
         self.send(b"D", b"", until)
 
+    def get(self, until: float) -> bytes:
+        """Return the archive that goes with an answer. Raises Silence, Closed."""
+        pieces: list[bytes] = []
+        while True:
+            letter, payload = self.receive(until)
+            if letter != b"D" or not payload:
+                return b"".join(pieces)
+            pieces.append(payload)
+
     def receive(self, until: float) -> tuple[bytes, bytes]:
         """Return the next frame's letter and payload. Raises Silence, Closed."""
         while True:
@@ -95,7 +104,7 @@ class Wire:
         if len(self._buffer) < HEADER.size:
             return None
         letter, size = HEADER.unpack_from(self._buffer)
-        if letter not in b"JEO" or size > _LIMIT:
+        if letter not in b"JEOD" or size > _LIMIT:
             raise Closed(f"no frame: {bytes(self._buffer[:16])!r}")
         end = HEADER.size + size
         if len(self._buffer) < end:

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Check the project itself: style, types, unit tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from lib.run.suite import ROOT
+from lib.say import say
+
+CHECKS = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy",),
+    ("pytest", "-q"),
+)
+
+
+def check() -> int:
+    """Run all checks, their output on stderr; return 0 if all passed, else 1."""
+    failed = []
+    for module, *arguments in CHECKS:
+        name = " ".join([module, *arguments])
+        say(f"self: {name}")
+        command = [sys.executable, "-m", module, *arguments]
+        if subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False).returncode:
+            failed.append(name)
+    if failed:
+        say(f"self: failed: {'; '.join(failed)}")
+    return 1 if failed else 0
