@@ -23,12 +23,16 @@ class FillRing(BufferRing):
         self.region = region
         self.given: deque[int] = deque(maxlen=self.entries)
 
+    def put(self, page: int, *, offset: int = 0, length: int = PAGE, bid: int = 0) -> None:
+        """Give back one reference of a page, after the next publish(); the rest is not trusted."""
+        self.add(self.region.page_addr(page) + offset, length, bid)
+        self.given.append(page)
+        self.region.held[page] -= 1
+
     def give(self, pages: Iterable[int]) -> None:
         """Give back one reference for each page named (a page may be named more than once)."""
         for page in pages:
-            self.add(self.region.page_addr(page), PAGE, page)
-            self.given.append(page)
-            self.region.held[page] -= 1
+            self.put(page)
         self.publish()
 
     def untaken(self, references: Counter[int]) -> bool:

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-2.0
+"""RECV_ZC: what is refused and how, waiting, and the end of a stream."""
+
+import errno
+import os
+import socket
+from dataclasses import replace
+
+import pytest
+
+from fixtures.rings import Pair
+from fixtures.stations import COPY, FILL, META, Flow, Station
+from lib.deadline import wait_until
+from lib.uring import BufferPool, CqeFlag, RecvSend, SqeFlag, op
+from lib.zctap import addr3
+
+contract = pytest.mark.contract
+WAITING = 2000  # bytes that lie in the socket while a call is refused
+
+MSG_ERRQUEUE = 0x2000
+
+
+@pytest.fixture
+def flow(station: Station) -> Flow:
+    """A connection with WAITING bytes in its socket."""
+    flow = station.flow()
+    flow.tcp.send(WAITING)
+    flow.tcp.wait_queued(WAITING)
+    return flow
+
+
+def refused(flow: Flow, expected: int, **changes: int) -> None:
+    """The call fails with just this errno, takes no byte and no reference (RECV-29)."""
+    received = flow.receiver.run(replace(flow.receiver.sqe(WAITING), **changes))
+    assert errno.errorcode.get(received.error) == errno.errorcode[expected]
+    assert flow.tcp.queued() == WAITING
+    flow.drain(WAITING)
+
+
+# -- refused -------------------------------------------------------------------------------
+
+
+@contract("RECV-1")
+def test_not_a_socket(flow: Flow) -> None:
+    """A pipe is ENOTSOCK."""
+    reader, writer = os.pipe()
+    try:
+        refused(flow, errno.ENOTSOCK, fd=reader)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+@contract("RECV-2")
+def test_udp_socket(flow: Flow, station: Station) -> None:
+    """UDP is EPROTONOSUPPORT."""
+    with station.link.rx.ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.connect(sock.getsockname())
+        sock.send(b"datagram")
+        refused(flow, errno.EPROTONOSUPPORT, fd=sock.fileno())
+        assert sock.recv(100) == b"datagram"
+
+
+@contract("RECV-2")
+def test_unix_socket(flow: Flow, pair: Pair) -> None:
+    """A UNIX socket is EPROTONOSUPPORT."""
+    pair[1].send(b"bytes")
+    refused(flow, errno.EPROTONOSUPPORT, fd=pair[0].fileno())
+    assert pair[0].recv(100) == b"bytes"
+
+
+@contract("RECV-2")
+def test_mptcp_socket(flow: Flow, station: Station) -> None:
+    """MPTCP is EPROTONOSUPPORT, connected or not."""
+    try:
+        sock = station.link.rx.ns.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+    except OSError as error:
+        pytest.skip(f"no MPTCP in this kernel: {error.strerror}")
+    with sock:
+        refused(flow, errno.EPROTONOSUPPORT, fd=sock.fileno())
+
+
+@contract("RECV-3")
+def test_error_queue(flow: Flow) -> None:
+    """MSG_ERRQUEUE is EOPNOTSUPP."""
+    refused(flow, errno.EOPNOTSUPP, op_flags=MSG_ERRQUEUE)
+
+
+@contract("RECV-4")
+@pytest.mark.parametrize("name", ["MSG_PEEK", "MSG_OOB", "MSG_TRUNC", "MSG_WAITALL"])
+def test_flags_without_meaning_here(flow: Flow, name: str) -> None:
+    """Peeking, out-of-band data, truncation and waiting for all are EOPNOTSUPP."""
+    refused(flow, errno.EOPNOTSUPP, op_flags=getattr(socket, name))
+
+
+@contract("RECV-5")
+@pytest.mark.parametrize("listening", [False, True], ids=["unconnected", "listening"])
+def test_socket_without_a_connection(flow: Flow, station: Station, listening: bool) -> None:
+    """A socket that was never connected, and one that listens, are ENOTCONN."""
+    with station.link.rx.ns.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
+        if listening:
+            sock.bind(("127.0.0.1", 0))
+            sock.listen(1)
+        refused(flow, errno.ENOTCONN, fd=sock.fileno())
+
+
+@contract("RECV-6")
+@pytest.mark.parametrize("ifq_id", [1, 0xFFFF])
+def test_unknown_ifq_id(flow: Flow, ifq_id: int) -> None:
+    """Another ifq_id than 0 is EINVAL."""
+    refused(flow, errno.EINVAL, addr3=addr3(WAITING, COPY, ifq_id))
+
+
+@contract("RECV-8", "RECV-30")
+def test_no_metadata_buffer(flow: Flow, station: Station) -> None:
+    """An empty group of metadata buffers is ENOBUFS; with a buffer in it, it is used."""
+    pool = BufferPool(station.ring, META, 1, 256, fill=False)
+    select = flow.receiver.sqe_select(WAITING, META)
+    cqe = station.ring.run(select)
+    assert (cqe.error, cqe.buffer_id) == (errno.ENOBUFS, None)
+    assert flow.tcp.queued() == WAITING
+    pool.give(0)
+    cqe = station.ring.run(select)
+    assert cqe.buffer_id == 0
+    received = flow.receiver.decode(cqe, pool.buffer(0))
+    flow.receiver.give_back(flow.accept(received))
+    flow.drain(WAITING - received.length)
+
+
+@contract("RECV-9", "RECV-29")
+def test_unwritable_metadata(flow: Flow) -> None:
+    """Metadata that cannot be written is EFAULT, and no byte of the stream is lost."""
+    refused(flow, errno.EFAULT, addr=8)
+
+
+@contract("RECV-10")
+@pytest.mark.parametrize("room", [0, 1, 15])
+def test_metadata_shorter_than_an_iov(flow: Flow, room: int) -> None:
+    """Room for less than one iov is EINVAL, not an end of stream."""
+    refused(flow, errno.EINVAL, len=room)
+
+
+@contract("RECV-13")
+def test_readlen_of_nothing(flow: Flow) -> None:
+    """readlen 0 is EINVAL, not an end of stream."""
+    refused(flow, errno.EINVAL, addr3=addr3(0, COPY))
+
+
+@contract("RECV-26")
+@pytest.mark.parametrize("group", [0, FILL], ids=["region", "fill"])
+def test_copy_group_that_is_taken(flow: Flow, group: int) -> None:
+    """A copy group with the number of the region or of the fill ring is EINVAL."""
+    refused(flow, errno.EINVAL, addr3=addr3(WAITING, group))
+
+
+@contract("RECV-26")
+@pytest.mark.parametrize("group", [COPY, FILL], ids=["copy", "fill"])
+def test_metadata_group_that_is_taken(flow: Flow, group: int) -> None:
+    """Metadata from the copy ring or the fill ring is EINVAL."""
+    received = flow.receiver.run(flow.receiver.sqe_select(WAITING, group))
+    assert errno.errorcode.get(received.error) == "EINVAL"
+    flow.drain(WAITING)
+
+
+@contract("RECV-27")
+def test_skipped_completion(flow: Flow, station: Station) -> None:
+    """IOSQE_CQE_SKIP_SUCCESS is EINVAL: the pieces would have no owner."""
+    refused(flow, errno.EINVAL, flags=SqeFlag.CQE_SKIP_SUCCESS)
+
+
+# -- waiting, and the end ------------------------------------------------------------------
+
+
+@contract("RECV-14")
+def test_nothing_there_and_not_waiting(station: Station) -> None:
+    """MSG_DONTWAIT on an empty socket is EAGAIN."""
+    flow = station.flow()
+    received = flow.receiver.run(flow.receiver.sqe(100, msg_flags=socket.MSG_DONTWAIT))
+    assert received.error == errno.EAGAIN
+    flow.transfer(100)
+
+
+@contract("RECV-14", "RECV-23")
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"ioprio": RecvSend.POLL_FIRST}, {"flags": SqeFlag.ASYNC}],
+    ids=["plain", "poll-first", "async"],
+)
+def test_request_waits_for_data(station: Station, changes: dict[str, int]) -> None:
+    """On an empty socket the request stays, and completes when data arrives."""
+    flow = station.flow()
+    request = station.ring.push(replace(flow.receiver.sqe(1000), **changes))
+    station.ring.submit()
+    assert station.ring.reap() == []
+    flow.tcp.send(1000)
+    received = flow.receiver.decode(station.ring.wait_for(request))
+    flow.receiver.give_back(flow.accept(received))
+    flow.drain(1000 - received.length)
+
+
+@contract("RECV-15")
+def test_end_of_stream(flow: Flow) -> None:
+    """When the peer closes the data comes first, and then 0, again and again."""
+    flow.tcp.finish()
+    flow.drain(WAITING)
+    for _ in range(2):
+        assert flow.receiver.receive() == []
+
+
+@contract("RECV-15")
+def test_end_of_stream_wakes_a_request(station: Station) -> None:
+    """A request that waits completes with 0 when the peer closes."""
+    flow = station.flow()
+    request = station.ring.push(flow.receiver.sqe(100))
+    station.ring.submit()
+    flow.tcp.finish()
+    assert station.ring.wait_for(request).res == 0
+
+
+@contract("RECV-16")
+def test_reset_by_the_peer(station: Station) -> None:
+    """A request that waits completes with ECONNRESET when the peer resets."""
+    flow = station.flow()
+    request = station.ring.push(flow.receiver.sqe(100))
+    station.ring.submit()
+    flow.tcp.reset()
+    assert station.ring.wait_for(request).error == errno.ECONNRESET
+
+
+@contract("RECV-17", "RECV-29")
+def test_cancelled_request(station: Station) -> None:
+    """A cancelled request completes with ECANCELED, and data that comes later is not lost."""
+    flow = station.flow()
+    request = station.ring.push(flow.receiver.sqe(100))
+    station.ring.submit()
+    assert station.ring.run(op.cancel(request)).res == 0
+    assert station.ring.wait_for(request).error == errno.ECANCELED
+    flow.transfer(1000)
+
+
+@contract("RECV-17", "REG-19")
+def test_ring_closed_under_a_request(station: Station) -> None:
+    """A ring that goes away with a request waiting takes its ifq along."""
+    flow = station.flow()
+    station.ring.push(flow.receiver.sqe(100))
+    station.ring.submit()
+    station.close_ring()
+    station.gone()
+    flow.tcp.send(1000)
+    flow.tcp.read(1000)
+
+
+@contract("RECV-30")
+def test_more_to_read_is_announced_truly(flow: Flow) -> None:
+    """F_SOCK_NONEMPTY is never set on the completion that empties the socket."""
+    while flow.tally.total < WAITING:
+        received = flow.receiver.run(flow.receiver.sqe(700))
+        flow.receiver.give_back(flow.accept(received))
+        if received.cqe.flags & CqeFlag.SOCK_NONEMPTY:
+            assert flow.tcp.queued() > 0
+
+
+@contract("RECV-24", "RECV-29", "RECV-30")
+def test_multishot(station: Station) -> None:
+    """One request completes for each arrival, armed until its metadata buffers run out."""
+    flow = station.flow()
+    pool = BufferPool(station.ring, META, 2, 1024)
+    multishot = replace(flow.receiver.sqe_select(5000, META), ioprio=RecvSend.MULTISHOT)
+    request, sent = station.ring.push(multishot), 0
+    station.ring.submit()
+    for number in range(2):
+        flow.tcp.send(500)
+        sent += 500
+        cqe = station.ring.wait_for(request)
+        assert (cqe.more, cqe.buffer_id) == (True, number)
+        flow.receiver.give_back(flow.accept(flow.receiver.decode(cqe, pool.buffer(number))))
+        assert flow.tally.total == sent
+    flow.tcp.send(500)
+    cqe = station.ring.wait_for(request)
+    assert (cqe.more, cqe.error) == (False, errno.ENOBUFS)
+    wait_until(lambda: flow.tcp.queued() == 500, "500 bytes in the socket")
+    flow.drain(500)
