@@ -23,7 +23,7 @@ _ALARM = re.compile(
                  |possible\ recursive|trying\ to\ register\ non-static)
     | \bINFO:\ .*\bself-detected\ stall
     | unregister_netdevice:\ waiting\ for | waiting\ for\ \S+\ to\ become\ free
-    | \bDMA-API: | \brefcount_t: | \bODEBUG:
+    | \bDMA-API:\ (?!preallocated|debugging|disable|enable) | \brefcount_t: | \bODEBUG:
     | \b(?:list_add|list_del)\ corruption | \bBad\ (?:page|rss-counter)
     | sleeping\ function\ called\ from\ invalid\ context | scheduling\ while\ atomic
     | soft\ lockup | hard\ LOCKUP | page\ allocation\ failure:

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Waiting with deadlines."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from lib import deadline
+
+
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("ZCTAP_TIME_SCALE", "0.5")
+    deadline.scale.cache_clear()
+    yield
+    deadline.scale.cache_clear()
+
+
+def test_scale_can_be_given() -> None:
+    assert deadline.scale() == 0.5
+    assert deadline.scaled(3) == 1.5
+
+
+def test_scale_is_measured_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZCTAP_TIME_SCALE")
+    assert 2 <= deadline.scale() <= 100
+
+
+def test_value_is_returned() -> None:
+    values = iter([0, "", [], "there"])
+    assert deadline.wait_until(lambda: next(values), "a value") == "there"
+
+
+def test_timeout_says_what_was_waited_for() -> None:
+    with pytest.raises(TimeoutError, match=r"not within 0\.0 s: the second coming"):
+        deadline.wait_until(lambda: False, "the second coming", 0.01)
+    with pytest.raises(TimeoutError, match="made on the spot"):
+        deadline.wait_until(lambda: False, lambda: "made on the spot", 0.01)
+
+
+def test_errors_pass_through() -> None:
+    with pytest.raises(ZeroDivisionError):
+        deadline.wait_until(lambda: 1 // 0, "nothing")

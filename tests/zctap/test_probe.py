@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0
+"""When a kernel is taken to have zctap."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from lib.zctap import NoZctap, Zctap
+from lib.zctap.probe import look
+from tests.lib.test_btf import btf, record
+
+
+def enum(*members: tuple[str, int]) -> bytes:
+    strings, values = b"\0", b""
+    for name, value in members:
+        values += struct.pack("<Ii", len(strings), value)
+        strings += name.encode() + b"\0"
+    return btf(record(6, len(members), values), strings=strings)
+
+
+@pytest.fixture
+def vmlinux(tmp_path: Path) -> Path:
+    return tmp_path / "vmlinux"
+
+
+@pytest.fixture
+def debugfs(tmp_path: Path) -> Path:
+    (tmp_path / "zctap").mkdir()
+    return tmp_path / "zctap"
+
+
+def test_numbers_come_from_btf(vmlinux: Path, debugfs: Path) -> None:
+    names = ("IORING_OP_RECV_ZC", "IORING_REGISTER_IFQ", "IORING_UNREGISTER_IFQ")
+    vmlinux.write_bytes(enum(*zip(names, (51, 31, 32), strict=True)))
+    assert look(vmlinux, debugfs) == Zctap(51, 31, 32, "BTF")
+
+
+def test_no_unregistration_in_btf(vmlinux: Path, debugfs: Path) -> None:
+    vmlinux.write_bytes(enum(("IORING_OP_RECV_ZC", 49), ("IORING_REGISTER_IFQ", 26)))
+    (debugfs / "version").write_text("1\n")
+    assert look(vmlinux, debugfs).unregister_ifq is None
+
+
+def test_mainline_zero_copy_is_not_zctap(vmlinux: Path, debugfs: Path) -> None:
+    vmlinux.write_bytes(enum(("IORING_OP_RECV_ZC", 58), ("IORING_REGISTER_ZCRX_IFQ", 32)))
+    with pytest.raises(NoZctap, match="does not name IORING_OP_RECV_ZC together"):
+        look(vmlinux, debugfs)
+
+
+def test_debugfs_alone_is_enough_and_is_said(vmlinux: Path, debugfs: Path) -> None:
+    (debugfs / "version").write_text("1\n")
+    found = look(vmlinux, debugfs)
+    assert (found.recv_zc, found.register_ifq, found.unregister_ifq) == (49, 26, 27)
+    assert "table" in found.source
+    assert "no BTF" in found.source
+
+
+def test_neither(vmlinux: Path, debugfs: Path) -> None:
+    with pytest.raises(NoZctap, match=r"has no BTF; .*version: No such file"):
+        look(vmlinux, debugfs)
+
+
+def test_broken_btf(vmlinux: Path, debugfs: Path) -> None:
+    vmlinux.write_bytes(bytes(100))
+    with pytest.raises(NoZctap, match="cannot be read"):
+        look(vmlinux, debugfs)
