@@ -221,7 +221,7 @@ def test_buffers_unregistered_under_the_ifq(station: Station) -> None:
 
 
 @contract("REL-3")
-def test_down_and_up_keeps_the_ifq(make_station: MakeStation, own_link: Link) -> None:
+def test_down_and_up_keeps_the_ifq(own_link: Link, make_station: MakeStation) -> None:
     """The device taken down and up is still bound, and receives zero-copy."""
     station = make_station(own_link)
     flow, rx = station.flow(), own_link.rx
