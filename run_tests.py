@@ -57,13 +57,15 @@ def check_machine(options: Options) -> None:
 
 
 def terminated(signum: int, frame: object) -> NoReturn:
-    """Take SIGTERM the way of SIGINT: through every `finally`, so that nothing is left."""
+    """Leave through every `finally`, so that nothing is left behind."""
     raise KeyboardInterrupt
 
 
 def main(argv: list[str]) -> int:
     """Run, and return the exit status."""
-    signal.signal(signal.SIGTERM, terminated)
+    # SIGINT, too: a shell's background job is started with that ignored.
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, terminated)
     try:
         options = parse(argv)
         check_machine(options)

@@ -128,7 +128,7 @@ class Run:
             elif outcome == "interrupted":
                 result = Result(test, "not run", reason=why)
             else:
-                result = Result(test, "not run", reason="not run: the guest was lost before")
+                result = Result(test, "not run", reason="the run ended before it")
             self.results[test] = result
             new.append(result)
         self.running = None

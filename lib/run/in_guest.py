@@ -59,7 +59,8 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
         bytecode = Bytecode(str(guest.machine.root))
         tests = send(guest, kernel, options.paths, bytecode)
         notes = [f"guest: {guest.origin}", f"profile: {kernel.profile} ({kernel.version})"]
-        supervisor = Supervisor(notes, started, guest.machine.patience)
+        deadline = options.timeout or guest.machine.test_deadline
+        supervisor = Supervisor(notes, started, deadline)
         argv = ["pytest", *suite.pytest_arguments(options, tests)]
         output = b""
         try:

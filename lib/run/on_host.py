@@ -14,25 +14,31 @@ import time
 from lib.run import suite
 from lib.run.options import Options
 from lib.run.supervise import Supervisor, verdict
-from lib.say import say
 
-# As lib/vm/machine.py has it for guests: this is the good machine, but a busy one perhaps.
-_PATIENCE = 3.0
+# For one test (s). As for a guest under KVM (lib/vm/machine.py), but the machine may be busy.
+_DEADLINE = 60.0
 
 
 def run(options: Options, started: float) -> int:
     """Run the suite; return the exit status. Raises Trouble before the first test only."""
-    tests = suite.select(options.paths).host
-    supervisor = Supervisor([f"host: {os.uname().nodename}"], started, _PATIENCE)
+    selection = suite.select(options.paths)
+    # pytest has no ids for what is outside of its root.
+    root = "/" if selection.extra else "."
+    supervisor = Supervisor([f"host: {os.uname().nodename}"], started, options.timeout or _DEADLINE)
     events, events_write = os.pipe()
-    command = [sys.executable, "-m", "pytest", *suite.pytest_arguments(options, tests)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *suite.pytest_arguments(options, selection.host, root),
+    ]
     environment = {
         "PYTHONPATH": str(suite.ROOT),
         "ZCTAP_EVENTS_FD": str(events_write),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "pytest", *arguments],
         cwd=suite.ROOT,
         env={**os.environ, **environment},
         stdin=subprocess.DEVNULL,
@@ -58,8 +64,6 @@ def run(options: Options, started: float) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    if status < 0:
-        say(f"pytest was killed by {signal.Signals(-status).name}")
     return verdict(supervisor, status, output)
 
 

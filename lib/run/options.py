@@ -32,6 +32,7 @@ class Options:
     snapshot: bool = True
     keyword: str | None = None
     seed: int | None = None
+    timeout: float | None = None
     paths: list[str] = field(default_factory=list)
 
 
@@ -59,7 +60,8 @@ def parse(argv: list[str]) -> Options:
     add("--no-install", action="store_true", help="list what is missing and exit with 2")
     add("--no-snapshot", action="store_true", help="boot the guest, do not restore a warm one")
     add("-k", dest="keyword", metavar="EXPR", help="only tests that match, as in pytest")
-    add("--seed", type=int, metavar="N", help="of whatever a test draws at random")
+    add("--seed", type=int, metavar="N", help="of the tests' order and all they draw")
+    add("--timeout", type=float, metavar="S", help="a test's deadline in seconds")
     given = parser.parse_intermixed_args(argv)
 
     words: list[str] = given.words
@@ -88,5 +90,6 @@ def parse(argv: list[str]) -> Options:
         snapshot=not given.no_snapshot,
         keyword=given.keyword,
         seed=given.seed,
+        timeout=given.timeout,
         paths=words,
     )

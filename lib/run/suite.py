@@ -86,14 +86,14 @@ def select(paths: list[str]) -> Selection:
     return selection
 
 
-def pytest_arguments(options: Options, tests: list[str]) -> list[str]:
-    """Return pytest's arguments, which are the same in a guest and on the host."""
+def pytest_arguments(options: Options, tests: list[str], root: str = ".") -> list[str]:
+    """Return pytest's arguments; ids of tests are relative to `root`."""
     words = ["-p", "lib.report.plugin", "-p", "no:cacheprovider"]
     seed = random.getrandbits(31) if options.seed is None else options.seed
     # One number replays the order of the tests and whatever they draw.
     words += ["-p", "pytest_randomly", f"--randomly-seed={seed}"]
     # One module that cannot be imported fails; the others run.
-    words += ["--continue-on-collection-errors", "--rootdir=.", "-c", "pyproject.toml"]
+    words += ["--continue-on-collection-errors", f"--rootdir={root}", "-c", "pyproject.toml"]
     words += ["-q", "--no-header", "--no-summary", "--tb=short"]
     if options.keyword is not None:
         words += ["-k", options.keyword]

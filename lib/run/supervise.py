@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Iterable
@@ -16,17 +17,16 @@ from lib.trouble import Trouble
 class Supervisor:
     """Takes pieces of the event channel, wherever they come from."""
 
-    def __init__(self, notes: list[str], started: float, patience: float) -> None:
+    def __init__(self, notes: list[str], started: float, deadline: float) -> None:
         """`notes` head the report; `started` (time.monotonic()) is when the user pressed enter.
 
-        `patience` stretches deadlines, see lib/vm/machine.py.
+        `deadline` is how long a test may take (s), and what comes before the first.
         """
         self.run = Run()
         self._writer = Writer(sys.stdout)
         self._notes = notes
         self._started = started
-        self._test_deadline = 20 * patience
-        self._collect_deadline = 30 * patience
+        self._deadline = deadline
         self._partial = b""
         self._first = True
         self._last_event = time.monotonic()
@@ -34,8 +34,7 @@ class Supervisor:
     @property
     def until(self) -> float:
         """When patience ends: of the running test, or of whatever is between tests."""
-        limit = self._test_deadline if self.run.announced else self._collect_deadline
-        return self._last_event + limit
+        return self._last_event + self._deadline
 
     def feed(self, piece: bytes) -> None:
         """Take what came on the event channel; lines may be cut anywhere."""
@@ -72,10 +71,10 @@ class Supervisor:
             self._begin()
         self._report(results)
 
-    def finish(self) -> int:
-        """Close the report and return the exit status."""
+    def finish(self, how: str = "pytest ended early") -> int:
+        """Close the report and return the exit status; `how` the run ended, if early."""
         if self.run.pending():
-            self.lose("crashed", "pytest ended without a result", [])
+            self.lose("crashed", how, [])
         for complaint in self.run.complaints:
             say(f"event channel: {complaint}")
             self._writer.note(f"event channel: {complaint}")
@@ -90,7 +89,12 @@ class Supervisor:
 def verdict(supervisor: Supervisor, status: int, output: bytes) -> int:
     """Return the exit status of a run that pytest ended itself with `status`."""
     if supervisor.run.announced and supervisor.run.tests:
-        return supervisor.finish()
+        # 128 + n is how a shell has it, -n how Python does.
+        number = -status if status < 0 else status - 128
+        how = f"pytest ended early, with status {status}"
+        if number in set(signal.Signals):
+            how = f"pytest was killed by {signal.Signals(number).name}"
+        return supervisor.finish(how)
     # Nothing was collected: what pytest printed says why.
     for line in output.decode(errors="replace").splitlines()[-40:]:
         print(line, file=sys.stderr)

@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from lib.say import say
 from lib.trouble import Trouble
 
 GIB = 1 << 30
@@ -139,5 +140,9 @@ def lock(name: str) -> Iterator[int]:
     """
     path = folder("lock") / f"{name}.lock"
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another run that uses {name}")
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,14 @@ from lib.vm.qemu import Qemu
 from lib.vm.qmp import QmpError
 from lib.vm.wire import Closed, Silence, parse
 
-_TAIL = 25  # lines of the console that are shown
+# Lines of the console that are shown: from the first sign of trouble, else the last few.
+_TAIL = 25
+_REPORT = 60
+_TROUBLE = re.compile(
+    r"BUG: |Kernel panic - |Oops: |general protection fault|KASAN: |UBSAN: |INFO: task "
+    r"|INFO: rcu|WARNING: |Out of memory: "
+)
+_PANIC = re.compile(r"Kernel panic - not syncing: (.*)")
 
 
 class GuestLost(Exception):
@@ -192,24 +200,32 @@ class Guest:
     def _lost(self, cause: Exception) -> GuestLost:
         """Say as well as can be what became of the guest."""
         death = self.qemu.death()
-        if death:
+        console = tail(self.console)
+        panic = next(filter(None, map(_PANIC.search, console)), None)
+        if panic:
+            kind, why = "crashed", f"the guest panicked: {panic[1]}"
+        elif death:
             kind, why = "crashed", death
         elif isinstance(cause, Silence):
             kind, why = "timeout", "the guest is silent"
         else:
             kind, why = "crashed", f"the guest's agent failed: {str(cause).strip()[-200:]}"
-        return GuestLost(kind, why, tail(self.console))
+        return GuestLost(kind, why, console)
 
 
 def tail(console: Path) -> list[str]:
-    """Return the last lines of a console log, whatever bytes are in it."""
+    """Return what matters of a console log's end, whatever bytes are in it."""
     try:
         with console.open("rb") as file:
-            file.seek(max(0, console.stat().st_size - 16384))
+            file.seek(max(0, console.stat().st_size - 32768))
             text = file.read().decode(errors="replace")
     except OSError:
         return []
-    return [line.rstrip() for line in text.splitlines() if line.strip()][-_TAIL:]
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if _TROUBLE.search(line):
+            return lines[number : number + _REPORT]
+    return lines[-_TAIL:]
 
 
 def _console_log() -> Path:

@@ -62,7 +62,8 @@ def kernel_for(source: Source, profile: str) -> Kernel:
     """
     fragment = kconfig.fragment(profile)
     compiler = run(["gcc", "--version"]).decode().splitlines()[0]
-    inputs = [profile, fragment, compiler, json.dumps(_REPRODUCIBLE), *_COVER]
+    options = json.dumps(kconfig.parse(fragment))
+    inputs = [profile, options, compiler, json.dumps(_REPRODUCIBLE), *_COVER]
     if source.key:
         key = cache.key_of(source.key, *inputs)
         if found := cache.entry("kernel", key):
