@@ -26,12 +26,7 @@ def run(options: Options, started: float) -> int:
     root = "/" if selection.extra else "."
     supervisor = Supervisor([f"host: {os.uname().nodename}"], started, options.timeout or _DEADLINE)
     events, events_write = os.pipe()
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        *suite.pytest_arguments(options, selection.host, root),
-    ]
+    arguments = suite.pytest_arguments(options, selection.host, root)
     environment = {
         "PYTHONPATH": str(suite.ROOT),
         "ZCTAP_EVENTS_FD": str(events_write),
