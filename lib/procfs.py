@@ -15,8 +15,13 @@ def pinned_pages() -> int | None:
     """Pages that long-term users hold pinned in the whole system; None without the counters.
 
     The difference of nr_foll_pin_acquired and nr_foll_pin_released (Documentation/core-api/
-    pin_user_pages.rst); needs CONFIG_VM_EVENT_COUNTERS.
+    pin_user_pages.rst). They are kept on each CPU and added up about once a second, so they are
+    asked to add up first (Documentation/admin-guide/sysctl/vm.rst, stat_refresh; root only).
     """
+    try:
+        Path("/proc/sys/vm/stat_refresh").read_bytes()
+    except OSError:
+        return None
     text = Path("/proc/vmstat").read_text()
     counts = dict(re.findall(r"^nr_foll_pin_(\w+) (\d+)$", text, re.MULTILINE))
     if len(counts) != 2:

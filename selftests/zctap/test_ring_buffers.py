@@ -142,15 +142,16 @@ def test_buffer_bounds_the_receive(ring: Ring, pair: Pair) -> None:
 
 def test_group_can_be_unregistered_and_registered_again(ring: Ring) -> None:
     """A group that exists is EEXIST, one that is gone ENOENT, and its number is free again."""
-    group = BufferRing(ring, 5, 4)
+    bgid = 1000  # 6.1 keeps an empty shell of groups below 64, and says EINVAL for those
+    group = BufferRing(ring, bgid, 4)
     with pytest.raises(OSError) as caught:
-        BufferRing(ring, 5, 4)
+        BufferRing(ring, bgid, 4)
     assert caught.value.errno == errno.EEXIST
     group.unregister()
     with pytest.raises(OSError) as caught:
         group.unregister()
     assert caught.value.errno == errno.ENOENT
-    BufferRing(ring, 5, 4)
+    BufferRing(ring, bgid, 4)
 
 
 @pytest.mark.parametrize(
