@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The plugin in a real pytest, on tests of all outcomes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITE = """
+import os
+import pytest
+
+@pytest.mark.contract("REG-1", "REG-2")
+def test_passed(): pass
+def test_failed(): print("printed"); assert 1 == 2, "why"
+@pytest.mark.skip(reason="no zctap")
+def test_skipped(): pass
+@pytest.mark.xfail(reason="known")
+def test_xfailed(): assert 0
+@pytest.mark.xfail(strict=False)
+def test_xpassed(): pass
+@pytest.fixture
+def bad_setup(): raise OSError("set-up")
+def test_setup(bad_setup): pass
+@pytest.fixture
+def bad_teardown():
+    yield
+    raise OSError("teardown")
+def test_teardown(bad_teardown): pass
+"""
+
+
+def events_of(folder: Path, *arguments: str) -> list[dict]:
+    """Run pytest on a folder and return what the plugin writes."""
+    read, write = os.pipe()
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = contract\n")
+    command = [sys.executable, "-m", "pytest", "-p", "lib.report.plugin", "-q"]
+    process = subprocess.Popen(
+        [*command, "-p", "no:randomly", "--continue-on-collection-errors", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "ZCTAP_EVENTS_FD": str(write)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(write,),
+    )
+    os.close(write)
+    with os.fdopen(read) as stream:
+        events = [json.loads(line) for line in stream]
+    process.wait()
+    return events
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> list[dict]:
+    """The events of a module with all outcomes."""
+    (tmp_path / "test_all.py").write_text(SUITE)
+    return events_of(tmp_path)
+
+
+def results(events: list[dict]) -> dict[str, dict]:
+    return {e["id"].split("::")[-1]: e for e in events if e["ev"] == "result"}
+
+
+def test_outcomes(events: list[dict]):
+    assert {name: event["outcome"] for name, event in results(events).items()} == {
+        "test_passed": "passed",
+        "test_failed": "failed",
+        "test_skipped": "skipped",
+        "test_xfailed": "xfailed",
+        "test_xpassed": "xpassed",
+        "test_setup": "failed",
+        "test_teardown": "failed",
+    }
+
+
+def test_session_comes_first_and_end_last(events: list[dict]):
+    assert events[0]["ev"] == "session"
+    assert len(events[0]["tests"]) == 7
+    assert events[-1] == {"ev": "end", "exitstatus": 1}
+
+
+def test_start_comes_before_each_result(events: list[dict]):
+    pairs = [(e["ev"], e["id"]) for e in events[1:-1]]
+    assert [kind for kind, _ in pairs] == ["start", "result"] * 7
+    assert all(pairs[i][1] == pairs[i + 1][1] for i in range(0, len(pairs), 2))
+
+
+def test_fields(events: list[dict]):
+    found = results(events)
+    assert found["test_passed"]["contract"] == ["REG-1", "REG-2"]
+    assert found["test_skipped"]["reason"] == "no zctap"
+    assert found["test_xfailed"]["reason"] == "known"
+    assert "assert 1 == 2" in found["test_failed"]["detail"]
+    assert "printed" in found["test_failed"]["detail"]
+    assert "failed in teardown" in found["test_teardown"]["detail"]
+
+
+def test_module_that_cannot_be_imported_fails_and_others_run(tmp_path: Path):
+    (tmp_path / "test_bad.py").write_text("import nonexistent_module\n")
+    (tmp_path / "test_good.py").write_text("def test_good(): pass\n")
+    events = events_of(tmp_path)
+    found = results(events)
+    assert found["collection"]["outcome"] == "failed"
+    assert "nonexistent_module" in found["collection"]["detail"]
+    assert found["test_good"]["outcome"] == "passed"
+    assert events[0]["tests"][0] == "test_bad.py::collection"
+
+
+def test_test_that_kills_pytest_has_started_and_has_no_result(tmp_path: Path):
+    (tmp_path / "test_kill.py").write_text("import os\ndef test_kill(): os._exit(0)\n")
+    assert [event["ev"] for event in events_of(tmp_path)] == ["session", "start"]

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The command line: what it accepts, and that bad input gets one line and status 2."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib.run.options import parse
+from lib.run.supervise import Supervisor
+from lib.trouble import Trouble
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_defaults():
+    options = parse([])
+    assert (options.command, options.profile, options.paths) == ("run", "plain", [])
+    assert options.install
+    assert options.snapshot
+
+
+def test_command_and_options_mix():
+    options = parse(["build", "--profile", "debug", "--no-install"])
+    assert (options.command, options.profile, options.install) == ("build", "debug", False)
+
+
+def test_paths_may_follow_options(tmp_path: Path):
+    (tmp_path / "test_x.py").touch()
+    test = f"{tmp_path}/test_x.py::test_y"
+    assert parse(["-k", "word", test]).paths == [test]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--profile", "fast"], "invalid choice: 'fast'"),
+        (["--wat"], "unrecognized arguments: --wat"),
+        (["--seed", "x"], "invalid int value"),
+        (["--tree", "/", "--kernel", "/x"], "exclude each other"),
+        (["--host", "--tree", "/"], "exclude each other"),
+        (["--apply-series"], "goes with --tree"),
+        (["build", "--host"], "does not go with 'build'"),
+        (["no/such/test.py"], "no such test file"),
+    ],
+)
+def test_what_makes_no_sense_is_said(argv: list[str], said: str):
+    with pytest.raises(Trouble, match=said):
+        parse(argv)
+
+
+def run_tests(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run_tests.py"), *argv],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--kernel", "/etc/passwd"], "not an x86 kernel image"),
+        (["--kernel", "/none"], "No such file"),
+        (["--tree", "/none"], "no such directory"),
+        (["--tree", "/etc"], "not a kernel source tree"),
+        (["--profile", "fast"], "invalid choice"),
+        (["none.py"], "no such test file"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(argv: list[str], said: str):
+    done = run_tests(*argv)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("run_tests.py: ")
+    assert said in done.stderr
+
+
+def test_no_install_lists_what_is_missing(tmp_path: Path):
+    # Nothing in PATH, and no virtual environment in that cache.
+    done = subprocess.run(
+        ["/usr/bin/python3", str(ROOT / "run_tests.py"), "--no-install"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)},
+    )
+    assert done.returncode == 2
+    assert "Python packages missing: pytest==" in done.stderr
+    assert not any(tmp_path.rglob("venv"))
+
+
+def test_host_mode_needs_root(tmp_path: Path):
+    if os.geteuid() == 0:
+        pytest.skip("runs as root")
+    done = run_tests("--host")
+    assert done.returncode == 2
+    assert "needs root" in done.stderr
+
+
+def test_supervisor_puts_cut_lines_together(capsys: pytest.CaptureFixture[str]):
+    supervisor = Supervisor(["guest: booted"], 0.0, 60)
+    stream = (
+        b'{"ev": "session", "tests": ["m.py::a", "m.py::b"], "kernel": "6.1", "seed": 3}\n'
+        b'{"ev": "start", "id": "m.py::a"}\n'
+        b'{"ev": "result", "id": "m.py::a", "outcome": "passed", "duration": 0.1}\n'
+        b'{"ev": "start", "id": "m.py::b"}\n{"ev": "resu'
+    )
+    for byte in stream:
+        supervisor.feed(bytes([byte]))
+    assert supervisor.finish("pytest was killed by SIGSEGV") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "  ok 1 a" in lines
+    assert "  not ok 2 b # ERROR crashed: pytest was killed by SIGSEGV" in lines
+    assert lines[-1] == "not ok 1 m.py"

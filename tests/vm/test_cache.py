@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lib.trouble import Trouble
+from lib.vm import cache
+
+
+@pytest.fixture(autouse=True)
+def cache_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return cache.root()
+
+
+def leftovers() -> list[Path]:
+    return list((cache.root() / "tmp").iterdir())
+
+
+def test_published_entry_is_found():
+    with cache.publish("kernel", "k1") as staging:
+        (staging / "bzImage").write_text("image")
+        assert cache.entry("kernel", "k1") is None
+    found = cache.entry("kernel", "k1")
+    assert found and (found / "bzImage").read_text() == "image"
+    assert not leftovers()
+
+
+def test_failure_publishes_nothing():
+    with pytest.raises(KeyError), cache.publish("kernel", "k1") as staging:
+        (staging / "half").write_text("done")
+        raise KeyError
+    assert cache.entry("kernel", "k1") is None
+    assert not leftovers()
+
+
+def test_first_of_two_publishers_wins():
+    with cache.publish("kernel", "k1") as slow:
+        (slow / "who").write_text("slow")
+        with cache.publish("kernel", "k1") as fast:
+            (fast / "who").write_text("fast")
+    found = cache.entry("kernel", "k1")
+    assert found and (found / "who").read_text() == "fast"
+    assert not leftovers()
+
+
+def test_full_disk_is_one_line():
+    with pytest.raises(Trouble, match="no space left"), cache.publish("kernel", "k1"):
+        raise OSError(28, "No space left on device")
+
+
+def test_space_is_checked():
+    cache.need_space(Path("/"), 1, "a byte")
+    with pytest.raises(Trouble, match=r"a lot needs .* GiB"):
+        cache.need_space(Path("/"), 1 << 62, "a lot")
+
+
+def test_unwritable_cache_is_trouble(cache_root: Path):
+    cache_root.write_text("a file where a directory should be")
+    with pytest.raises(Trouble, match="set XDG_CACHE_HOME"):
+        cache.folder("kernel")
+
+
+def test_key_keeps_parts_apart(tmp_path: Path):
+    (tmp_path / "file").write_bytes(b"c")
+    assert cache.key_of("ab", "c") != cache.key_of("a", "bc")
+    assert cache.key_of("ab", tmp_path / "file") == cache.key_of("ab", "c")
+
+
+def test_sweep_removes_what_dead_runs_left():
+    tmp = cache.folder("tmp")
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    (tmp / f"{child.pid}-dead").mkdir()
+    (tmp / f"{os.getpid()}-mine").mkdir()
+    cache.sweep()
+    assert [path.name for path in leftovers()] == [f"{os.getpid()}-mine"]
+
+
+def test_prune_keeps_the_latest():
+    for number in range(4):
+        with cache.publish("image", f"k{number}"):
+            pass
+        os.utime(cache.root() / "image" / f"k{number}", (number, number))
+    assert cache.entry("image", "k0")  # used now, so the latest
+    cache.prune("image", keep=2)
+    assert sorted(path.name for path in (cache.root() / "image").iterdir()) == ["k0", "k3"]
+
+
+def test_lock_excludes_another_process():
+    attempt = (
+        "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    )
+    command = [sys.executable, "-c", attempt, str(cache.root() / "lock" / "x.lock")]
+    with cache.lock("x"):
+        assert subprocess.run(command, capture_output=True, check=False).returncode
+    assert not subprocess.run(command, check=False).returncode

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Kernel images and trees that are none; the tail of consoles."""
+
+from pathlib import Path
+
+import pytest
+
+from lib.trouble import Trouble
+from lib.vm import guest, kbuild, source
+
+
+def image_of(path: Path, flag: bytes, magic: bytes) -> Path:
+    path.write_bytes(b"\0" * 0x1FE + flag + b"\xeb\x66" + magic + b"\0" * 100)
+    return path
+
+
+def test_image_with_the_magic_is_taken(tmp_path: Path):
+    path = image_of(tmp_path / "bzImage", b"\x55\xaa", b"HdrS")
+    assert kbuild.from_image(path, "plain").image == path
+
+
+@pytest.mark.parametrize(("flag", "magic"), [(b"\0\0", b"HdrS"), (b"\x55\xaa", b"ELF!")])
+def test_image_without_the_magic_is_refused(tmp_path: Path, flag: bytes, magic: bytes):
+    with pytest.raises(Trouble, match="not an x86 kernel image"):
+        kbuild.from_image(image_of(tmp_path / "vmlinux", flag, magic), "plain")
+
+
+def test_short_missing_and_strange_images_are_refused(tmp_path: Path):
+    (tmp_path / "empty").touch()
+    with pytest.raises(Trouble, match="not an x86 kernel image"):
+        kbuild.from_image(tmp_path / "empty", "plain")
+    with pytest.raises(Trouble, match="No such file"):
+        kbuild.from_image(tmp_path / "none", "plain")
+    with pytest.raises(Trouble, match="Is a directory"):
+        kbuild.from_image(tmp_path, "plain")
+
+
+def test_tree_that_is_none_is_refused(tmp_path: Path):
+    with pytest.raises(Trouble, match="no such directory"):
+        source.of_tree(tmp_path / "none", with_series=False)
+    with pytest.raises(Trouble, match="not a kernel source tree"):
+        source.of_tree(tmp_path, with_series=False)
+
+
+def test_console_is_shown_from_the_first_sign_of_trouble(tmp_path: Path):
+    console = tmp_path / "console"
+    lines = [f"line {number}" for number in range(200)]
+    console.write_text("\n".join(lines))
+    assert guest.tail(console) == lines[-25:]
+    console.write_text("\n".join([*lines[:150], "BUG: bad", *lines[150:]]))
+    assert guest.tail(console) == ["BUG: bad", *lines[150:]]
+
+
+def test_console_may_hold_anything(tmp_path: Path):
+    console = tmp_path / "console"
+    console.write_bytes(b"\xff\xfe\0\n\x1b[2J\n" + b"x" * 100_000)
+    assert guest.tail(console)
+    assert guest.tail(tmp_path / "none") == []

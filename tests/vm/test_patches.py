@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The series on a tree: what is written, what is left alone, what comes back."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lib.trouble import Trouble
+from lib.vm import mirror, patches
+
+CHANGE_A = """From: A
+Subject: [PATCH 1/2] change a
+
+diff --git a/a.c b/a.c
+--- a/a.c
++++ b/a.c
+@@ -1,2 +1,2 @@
+-int a = 1;
++int a = 2;
+ /* end */
+"""
+ADD_NEW = """From: A
+Subject: [PATCH 2/2] add new
+
+diff --git a/dir/new.c b/dir/new.c
+new file mode 100644
+--- /dev/null
++++ b/dir/new.c
+@@ -0,0 +1 @@
++int new;
+"""
+CHANGE_B = CHANGE_A.replace("a.c", "b.c").replace("int a", "int b")
+LONG_AGO = (1_000_000_000, 1_000_000_000)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A tree of two files, both old."""
+    top = tmp_path / "tree"
+    top.mkdir()
+    for name in "ab":
+        (top / f"{name}.c").write_text(f"int {name} = 1;\n/* end */\n")
+        os.utime(top / f"{name}.c", LONG_AGO)
+    return top
+
+
+def write_series(where: Path, *texts: str) -> list[Path]:
+    where.mkdir(exist_ok=True)
+    for old in where.iterdir():
+        old.unlink()
+    for number, text in enumerate(texts, 1):
+        (where / f"{number:04}-x.patch").write_text(text)
+    return patches.series(where)
+
+
+def touched_on_disk(tree: Path) -> set[str]:
+    return {p.name for p in tree.rglob("*.c") if p.stat().st_mtime != LONG_AGO[0]}
+
+
+def test_series_is_applied_and_others_keep_their_mtime(tree: Path, tmp_path: Path):
+    series = write_series(tmp_path / "p", CHANGE_A, ADD_NEW)
+    written = patches.update(tree, series, patches.Originals(tree))
+    assert written == ["a.c", "dir/new.c"]
+    assert (tree / "a.c").read_text().startswith("int a = 2;")
+    assert touched_on_disk(tree) == {"a.c", "new.c"}
+    assert patches.update(tree, series, patches.Originals(tree)) == []
+
+
+def test_changed_patch_writes_only_its_files(tree: Path, tmp_path: Path):
+    originals = patches.Originals(tree)
+    patches.update(tree, write_series(tmp_path / "p", CHANGE_A, CHANGE_B), originals)
+    for name in "ab":
+        os.utime(tree / f"{name}.c", LONG_AGO)
+    changed = CHANGE_B.replace("= 2", "= 3")
+    assert patches.update(tree, write_series(tmp_path / "p", CHANGE_A, changed), originals) == [
+        "b.c"
+    ]
+    assert touched_on_disk(tree) == {"b.c"}
+
+
+def test_dropped_patches_are_undone(tree: Path, tmp_path: Path):
+    originals = patches.Originals(tree)
+    patches.update(tree, write_series(tmp_path / "p", CHANGE_A, ADD_NEW), originals)
+    patches.update(tree, write_series(tmp_path / "p", CHANGE_B), originals)
+    assert (tree / "a.c").read_text().startswith("int a = 1;")
+    assert not (tree / "dir" / "new.c").exists()
+    patches.update(tree, [], originals)
+    assert (tree / "b.c").read_text().startswith("int b = 1;")
+
+
+def test_patch_that_does_not_apply_is_named(tree: Path, tmp_path: Path):
+    series = write_series(tmp_path / "p", CHANGE_A, CHANGE_A)
+    with pytest.raises(Trouble, match=r"^0002-x\.patch does not apply"):
+        patches.update(tree, series, patches.Originals(tree))
+    assert touched_on_disk(tree) == set()
+
+
+def test_key_ignores_mail_headers(tmp_path: Path):
+    one = patches.series_key(write_series(tmp_path / "p", CHANGE_A))
+    two = patches.series_key(write_series(tmp_path / "p", CHANGE_A.replace("From: A", "From: B")))
+    three = patches.series_key(write_series(tmp_path / "p", CHANGE_A.replace("= 2", "= 3")))
+    assert one == two != three
+
+
+def test_mirror_follows_the_tree_and_leaves_it_alone(tree: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    (tree / "built.o").write_text("object")
+    mirror.sync(tree, copy)
+    assert {path.name for path in copy.iterdir()} == {"a.c", "b.c"}
+    os.utime(copy / "a.c", LONG_AGO)
+    os.utime(copy / "b.c", LONG_AGO)
+    (tree / "b.c").write_text("int b = 4;\n")
+    mirror.sync(tree, copy)
+    assert touched_on_disk(copy) == {"b.c"}
+    (tree / "b.c").unlink()
+    mirror.sync(tree, copy)
+    assert not (copy / "b.c").exists()
+
+
+def test_series_on_a_mirror(tree: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    series = write_series(tmp_path / "p", CHANGE_A)
+
+    def refresh(patch_files: list[Path]) -> str:
+        mirror.sync(tree, copy)
+        patches.update(copy, patch_files, lambda name: (tree / name).read_bytes())
+        return (copy / "a.c").read_text()
+
+    assert refresh(series) == "int a = 2;\n/* end */\n"
+    # The user goes on editing the file that the series changes.
+    (tree / "a.c").write_text("int a = 1;\n/* end */\n/* more */\n")
+    assert refresh(series) == "int a = 2;\n/* end */\n/* more */\n"
+    assert refresh([]) == (tree / "a.c").read_text()
