@@ -3,6 +3,7 @@
 
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
@@ -75,13 +76,16 @@ def test_agent_and_host_speak_the_same(pair: Pair):
     channel = agent.Channel.__new__(agent.Channel)
     channel.fd = os.dup(guest.fileno())
     wire.request(soon(), do="hello", nonce="x")
-    wire.put(b"a" * 70_000, soon())
+    # More than a socket's buffer holds.
+    sender = threading.Thread(target=wire.put, args=(b"a" * 1_000_000, time.monotonic() + 10))
+    sender.start()
     letter, payload = channel.receive()
     assert (letter, payload) == (b"J", b'{"do": "hello", "nonce": "x"}')
     pieces = []
     while (piece := channel.receive())[1]:
         pieces.append(piece[1])
-    assert b"".join(pieces) == b"a" * 70_000
+    assert b"".join(pieces) == b"a" * 1_000_000
+    sender.join()
     channel.answer(**{"is": "hello"}, nonce="x")
     assert wire.answer("hello", soon())["nonce"] == "x"
     os.close(channel.fd)
