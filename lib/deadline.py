@@ -88,19 +88,3 @@ def wait_until(
             raise TimeoutError(f"not within {limit:.1f} s: {text}")
         time.sleep(pause)
         pause = min(interval, pause * 2)
-
-
-def watch(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """The opposite: `condition()` must stay true for `seconds` (not scaled).
-
-    Raises AssertionError as soon as it does not hold; it is asked at least twice.
-    """
-    deadline = time.monotonic() + seconds
-    done = False
-    while True:
-        if not condition():
-            raise AssertionError(f"did not last: {what}")
-        if done:
-            return
-        time.sleep(min(0.02, seconds / 4))
-        done = time.monotonic() > deadline

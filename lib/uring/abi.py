@@ -93,7 +93,6 @@ class Register(IntEnum):
     BUFFERS_UPDATE = 16
     PBUF_RING = 22
     UNREGISTER_PBUF_RING = 23
-    SYNC_CANCEL = 24
 
 
 class CqeFlag(IntFlag):
@@ -274,18 +273,6 @@ class BufReg(ctypes.Structure):
     ]
 
 
-class SyncCancelReg(ctypes.Structure):
-    """struct io_uring_sync_cancel_reg, the argument of REGISTER_SYNC_CANCEL."""
-
-    _fields_ = [
-        ("addr", ctypes.c_uint64),
-        ("fd", ctypes.c_int32),
-        ("flags", ctypes.c_uint32),
-        ("timeout", Timespec),
-        ("pad", ctypes.c_uint64 * 4),
-    ]
-
-
 class RestrictionEntry(ctypes.Structure):
     """struct io_uring_restriction; `op` is the register_op or the sqe_op."""
 
@@ -315,7 +302,6 @@ check_layout(Iovec, 16, base=0, len=8)
 check_layout(RsrcRegister, 32, nr=0, flags=4, data=16, tags=24)
 check_layout(RsrcUpdate2, 32, offset=0, data=8, tags=16, nr=24)
 check_layout(BufReg, 40, ring_addr=0, ring_entries=8, bgid=12, resv=16)
-check_layout(SyncCancelReg, 64, addr=0, fd=8, flags=12, timeout=16, pad=32)
 check_layout(RestrictionEntry, 16, opcode=0, op=2, resv2=4)
 if (SQE.size, CQE.size, BUF.size) != (SQE_SIZE, CQE_SIZE, BUF_TAIL_OFFSET):
     raise AssertionError(f"ring entries: {SQE.size}, {CQE.size}, {BUF.size} bytes")
