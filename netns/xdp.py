@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The smallest XDP program there is, attached to a device for a while."""
+
+import contextlib
+import ctypes
+import os
+import struct
+from collections.abc import Iterator
+
+from netns.link import End
+
+_NR_BPF = 321  # syscall_64.tbl
+_PROG_LOAD, _TYPE_XDP = 5, 6  # enum bpf_cmd, enum bpf_prog_type
+# r0 = XDP_PASS; exit (struct bpf_insn: opcode, registers, offset, immediate)
+_PASS = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 2, 0x95, 0, 0, 0)
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def load_pass() -> int:
+    """Load a program that passes every frame: its descriptor. Raises OSError."""
+    code, licence = ctypes.create_string_buffer(_PASS), ctypes.create_string_buffer(b"GPL")
+    attr = struct.pack(
+        "<IIQQ", _TYPE_XDP, 2, ctypes.addressof(code), ctypes.addressof(licence)
+    ).ljust(128, b"\0")
+    fd = _libc.syscall(ctypes.c_long(_NR_BPF), _PROG_LOAD, attr, len(attr))
+    if fd < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"BPF_PROG_LOAD: {os.strerror(error)}")
+    return int(fd)
+
+
+@contextlib.contextmanager
+def attached(end: End) -> Iterator[None]:
+    """Inside, a program sits on the device. Raises OSError, or pyroute2's NetlinkError."""
+    fd = load_pass()
+    try:
+        _set(end, fd)
+    finally:
+        os.close(fd)  # the device holds the program itself
+    try:
+        yield
+    finally:
+        _set(end, -1)
+
+
+def _set(end: End, fd: int) -> None:
+    with end.netlink() as ip:
+        ip.link("set", index=end.ifindex, xdp_fd=fd)
