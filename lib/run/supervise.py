@@ -43,7 +43,7 @@ class Supervisor:
             announced = self.run.announced
             results = self.run.feed(line)
             self._last_event = time.monotonic()
-            if self.run.announced and not announced:
+            if self.run.tests and not announced:
                 self._begin()
             self._report(results)
 

@@ -39,6 +39,7 @@ def packages() -> list[str]:
 def create() -> Path:
     """Make the environment and return its interpreter. Raises Trouble."""
     say(f"setup: installing Python packages: {' '.join(packages())}")
+    cache.need_space(cache.folder("venv"), cache.GIB // 4, "the virtual environment")
     with cache.publish("venv", _key()) as staging:
         _run([sys.executable, "-m", "venv", str(staging)])
         pip = [str(staging / "bin" / "python"), "-m", "pip", "install", "--quiet"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from lib.say import say
 from lib.trouble import Trouble
 from lib.vm import cache, qemu
 from lib.vm.machine import Machine
@@ -99,7 +100,7 @@ class Guest:
         self.origin = "booted"
         self.qemu = Qemu(self.machine, self.console)
         try:
-            self.answer("booted", self.machine.boot_deadline)
+            self._wait_for_init()
             failed = self.answer("ready", self.machine.warm_deadline)["failed"]
             self.remarks += [f"in the guest: {text}" for text in failed]  # type: ignore[attr-defined]
             if key:
@@ -107,13 +108,27 @@ class Guest:
             self._hello()
         except GuestLost as err:
             self.qemu.kill()
-            raise Trouble(
-                f"the guest does not boot: {err}; its console, {self.console}, ends:\n"
-                + "\n".join(f"    {line}" for line in err.console)
-            ) from err
+            for line in err.console:
+                say(f"console: {line}")
+            raise Trouble(f"the guest does not boot: {err}; its console: {self.console}") from err
         except BaseException:
             self.qemu.kill()
             raise
+
+    def _wait_for_init(self) -> None:
+        """Wait for the agent's first word. Raises GuestLost.
+
+        A kernel that says nothing at all on its console is given up much earlier.
+        """
+        try:
+            self.answer("booted", self.machine.first_word_deadline)
+        except GuestLost as err:
+            if err.kind != "timeout":
+                raise
+            if not err.console:
+                raise GuestLost("timeout", "its console stays empty", []) from err
+            rest = self.machine.boot_deadline - self.machine.first_word_deadline
+            self.answer("booted", rest)
 
     def _save(self, key: str) -> None:
         """Publish the guest's state; without it there is just no warm guest next time."""

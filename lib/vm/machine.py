@@ -40,6 +40,11 @@ class Machine:
         return 12 * self.patience
 
     @property
+    def first_word_deadline(self) -> float:
+        """Seconds from QEMU's start until the console must not be empty any more."""
+        return 3 * self.patience
+
+    @property
     def warm_deadline(self) -> float:
         """Seconds for the agent's imports."""
         return 15 * self.patience
