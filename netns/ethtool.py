@@ -9,7 +9,7 @@ import struct
 from netns.link import End
 
 _SIOCETHTOOL = 0x8946
-_GSTRINGS, _GSTATS, _GSSET_INFO = 0x1B, 0x1D, 0x37
+_GSTRINGS, _GSTATS, _STSO, _GSSET_INFO = 0x1B, 0x1D, 0x1F, 0x37
 _STATS_SET, _NAME_LENGTH = 1, 32  # ETH_SS_STATS, ETH_GSTRING_LEN
 
 
@@ -40,3 +40,9 @@ def drops(end: End) -> int:
     """Frames the device dropped on receive, wherever it counts them (DEV-4)."""
     own = sum(value for name, value in statistics(end).items() if "drop" in name)
     return own + end.stats()["rx_dropped"]
+
+
+def set_tso(end: End, on: bool) -> None:
+    """Let TCP hand the device frames of up to 64 KiB, or only single segments."""
+    with end.ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        _ask(sock, end.ifname, bytearray(struct.pack("<II", _STSO, on)))

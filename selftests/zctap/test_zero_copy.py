@@ -9,13 +9,14 @@ from fixtures.links import UNUSED_QUEUE
 from fixtures.stations import Flow, MakeStation, Station
 from lib.uring import PAGE
 from lib.zerocopy import Chunk
+from netns import Link, ethtool
 
 contract = pytest.mark.contract
 both_families = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 
 # The stack may copy now and then (RECV-21): tiny segments joined, a receive buffer under
 # pressure. A receiver that keeps up sees little of that; more would be no zero-copy receive.
-MOSTLY = 0.9
+MOSTLY = 0.98
 
 
 def mostly_zero_copy(flow: Flow) -> None:
@@ -54,13 +55,39 @@ def test_megabytes_arrive_in_the_region(station: Station, family: int) -> None:
     assert (counters.fill_invalid, counters.fill_not_owned) == (0, 0)
 
 
+@pytest.fixture
+def segments_link(own_link: Link) -> Link:
+    """A link whose sender makes a frame of every segment."""
+    ethtool.set_tso(own_link.tx, False)
+    return own_link
+
+
 @contract("DEV-1", "RECV-19")
 @both_families
-def test_small_segments_arrive_in_the_region(station: Station, family: int) -> None:
-    """100 KiB in segments of at most 600 bytes come byte for byte, most of it zero-copy."""
-    flow = station.flow(family, mss=600)
-    flow.transfer(100 << 10)
+def test_small_segments_arrive_in_the_region(
+    segments_link: Link, make_station: MakeStation, family: int
+) -> None:
+    """Small segments, ten at a time, come byte for byte, nearly all zero-copy."""
+    flow, before = make_station(segments_link).flow(family, mss=600), segments_link.rx.stats()
+    for _ in range(15):
+        flow.transfer(6000)
+    frames = segments_link.rx.stats()["rx_packets"] - before["rx_packets"]
+    assert frames >= flow.tally.total // 600
     mostly_zero_copy(flow)
+
+
+@contract("RECV-21", "RECV-29", "BUF-2")
+def test_receive_buffer_under_pressure(segments_link: Link, make_station: MakeStation) -> None:
+    """Where the stack joins segments to save memory, data may be copied, but none is wrong.
+
+    A page for each 600 bytes is more than the socket's receive buffer stands.
+    """
+    station = make_station(segments_link)
+    flow = station.flow(mss=600)
+    flow.transfer(100 << 10)
+    counters = station.debug().counters()
+    assert (counters.zc_bytes, counters.copy_bytes) == (flow.tally.zero_copy, flow.tally.copied)
+    assert flow.tally.zero_copy
 
 
 @contract("RECV-19", "BUF-3")
