@@ -28,8 +28,9 @@ def run(options: Options) -> int:
 def prepare_kernel(options: Options) -> Kernel:
     """Return the kernel to test, built if need be."""
     if options.kernel:
-        say(f"kernel: {options.kernel}")
-        return kbuild.from_image(options.kernel, options.profile)
+        given = kbuild.from_image(options.kernel, options.profile)
+        say(f"kernel: {given.image}")
+        return given
     if options.tree:
         tree = source.of_tree(options.tree, with_series=options.apply_series)
         kernel = kbuild.kernel_for(tree, options.profile)

@@ -132,17 +132,20 @@ def prune(kind: str, keep: int) -> None:
 
 
 @contextlib.contextmanager
-def lock(name: str) -> Iterator[int]:
+def lock(name: str, *, shared: bool = False) -> Iterator[int]:
     """Hold the lock `name` against other processes; wait for it without limit.
+
+    Any number may hold it `shared`, while nobody holds it alone.
 
     Gives its descriptor, for children that have to hold it, too. The kernel drops it when
     all its holders are gone, so that no stale lock can remain.
     """
     path = folder("lock") / f"{name}.lock"
     with path.open("w") as file:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             say(f"waiting for another run that uses {name}")
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, kind)
         yield file.fileno()

@@ -68,27 +68,28 @@ def kernel_for(source: Source, profile: str) -> Kernel:
         key = cache.key_of(source.key, *inputs)
         if found := cache.entry("kernel", key):
             return _load(found, cached=True)
-    # One build at a time of one tree; others wait, and then find it published.
-    with cache.lock(f"source-{source.name}") as held:
+    name = f"{source.name}-{profile}"
+    folder = cache.folder("build", name)
+    # One build at a time in one folder; others wait, and then find it published.
+    with cache.lock(f"build-{name}") as building:
         if source.key and (found := cache.entry("kernel", key)):
             return _load(found, cached=True)
-        folder = cache.folder("build", f"{source.name}-{profile}")
         cache.need_space(folder, _BUILD_SPACE[profile], f"building the {profile} kernel")
-        tree = source.prepare()
-        say(f"kernel: building {profile} {source.version}")
-        started = time.monotonic()
-        base = ["make", "-C", str(tree), f"O={folder}"]
-        if profile == "cover":
-            base += _COVER
-        _configure(base, folder, fragment, source, tree)
-        jobs = f"-j{os.cpu_count() or 1}"
-        log = cache.folder("log") / f"build-{folder.name}.log"
-        make.run([*base, jobs, "bzImage"], _REPRODUCIBLE, log, folder / ".zctap-steps", held)
-        say(f"kernel: built in {time.monotonic() - started:.0f} s")
-        image = folder / "arch" / "x86" / "boot" / "bzImage"
-        if not source.key:
-            key = cache.key_of(image, *inputs)
-        return _publish(key, image, tree, folder, profile, source.version)
+        with source.tree() as (tree, reading):
+            say(f"kernel: building {profile} {source.version}")
+            started = time.monotonic()
+            base = ["make", "-C", str(tree), f"O={folder}"]
+            if profile == "cover":
+                base += _COVER
+            _configure(base, folder, fragment, source, tree)
+            log = cache.folder("log") / f"build-{name}.log"
+            command = [*base, f"-j{os.cpu_count() or 1}", "bzImage"]
+            make.run(command, _REPRODUCIBLE, log, folder / ".zctap-steps", (building, reading))
+            say(f"kernel: built in {time.monotonic() - started:.0f} s")
+            image = folder / "arch" / "x86" / "boot" / "bzImage"
+            if not source.key:
+                key = cache.key_of(image, *inputs)
+            return _publish(key, image, tree, folder, profile, source.version)
 
 
 def _configure(base: list[str], folder: Path, fragment: str, source: Source, tree: Path) -> None:

@@ -20,37 +20,39 @@ from lib.trouble import Trouble
 
 _STEP = re.compile(r"^  [A-Z][A-Z0-9 ]+ ")
 _ERROR = re.compile(r"error|\*\*\*|undefined reference", re.IGNORECASE)
+# Of a build from nothing, until a folder knows better.
+_STEPS = 1950
 # In a log, one line at most this often (s).
 _LOG_EVERY = 30.0
 
+Locks = tuple[int, ...]  # descriptors
 
-def run(argv: list[str], env: dict[str, str], log: Path, steps: Path, held: int) -> None:
+
+def run(argv: list[str], env: dict[str, str], log: Path, steps: Path, held: Locks) -> None:
     """Run make with its output in `log`. Raises Trouble with the last errors.
 
     `steps` is a file that remembers how many steps the longest build took, which is what
-    the progress bar goes by. The descriptor `held` of a lock is inherited by make: should
-    this process be killed, nobody builds in the same folder before make is gone, too.
+    the progress bar goes by. The locks `held` are inherited by make:
+    should this process be killed, nobody gets these locks before make is gone, too.
     """
-    expected = int(steps.read_text()) if steps.is_file() else None
+    longest = int(steps.read_text()) if steps.is_file() else 0
     with log.open("w") as out, _process(argv, env, held) as process:
         assert process.stdout
         done = 0
-        for line in _progress(process.stdout, expected):
+        for line in _progress(process.stdout, longest or _STEPS):
             out.write(line)
             done += bool(_STEP.match(line))
     if process.returncode:
-        errors = [
-            line for line in log.read_text(errors="replace").splitlines() if _ERROR.search(line)
-        ]
-        for line in errors[-12:]:
+        lines = log.read_text(errors="replace").splitlines()
+        for line in list(filter(_ERROR.search, lines))[-12:]:
             say(f"make: {line}")
         raise Trouble(f"the kernel does not build (make: {process.returncode}); see {log}")
-    if done > (expected or 0):
+    if done > longest:
         steps.write_text(str(done))
 
 
 @contextlib.contextmanager
-def _process(argv: list[str], env: dict[str, str], held: int) -> Iterator[subprocess.Popen[str]]:
+def _process(argv: list[str], env: dict[str, str], held: Locks) -> Iterator[subprocess.Popen[str]]:
     """Run a command in a session of its own, all of which is killed on the way out."""
     process = subprocess.Popen(
         argv,
@@ -61,7 +63,7 @@ def _process(argv: list[str], env: dict[str, str], held: int) -> Iterator[subpro
         text=True,
         errors="replace",
         start_new_session=True,
-        pass_fds=(held,),
+        pass_fds=held,
     )
     try:
         yield process
@@ -72,7 +74,7 @@ def _process(argv: list[str], env: dict[str, str], held: int) -> Iterator[subpro
             process.wait()
 
 
-def _progress(lines: Iterator[str], expected: int | None) -> Iterator[str]:
+def _progress(lines: Iterator[str], expected: int) -> Iterator[str]:
     """Pass lines through; show a bar in a terminal, now and then a line in a log."""
     if sys.stderr.isatty():
         with tqdm(total=expected, desc="kernel", unit="file", leave=False) as bar:
@@ -86,5 +88,5 @@ def _progress(lines: Iterator[str], expected: int | None) -> Iterator[str]:
         done += bool(_STEP.match(line))
         if time.monotonic() - shown > _LOG_EVERY:
             shown = time.monotonic()
-            say(f"kernel: {done} of {expected or '?'} files")
+            say(f"kernel: {done} of {expected} files")
         yield line

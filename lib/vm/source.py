@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +31,29 @@ class Source:
     version: str  # for people: 6.1.192-2 + 14 patches
     key: str | None  # of the content; None if only make can tell what changed
     reference: bool  # ours: each option of the fragments must exist in it
-    # Brings the tree up to date for `make -C TREE O=...` and returns it. To be called, and
-    # the tree used, with the lock "source-NAME" held.
-    prepare: Callable[[], Path]
+    path: Path
+    # What the tree has to be at, and how it gets there. None: it is the user's own.
+    state: str | None = None
+    prepare: Callable[[], None] = lambda: None
+
+    @contextmanager
+    def tree(self) -> Iterator[tuple[Path, int]]:
+        """Give the tree, which stays as it is meanwhile, and the descriptor of its lock.
+
+        Several may build from one tree at a time, if they want the same of it.
+        """
+        stamp = self.path.with_name(self.path.name + ".state")
+        while self.state:
+            with cache.lock(f"source-{self.name}", shared=True) as held:
+                if stamp.is_file() and stamp.read_text() == self.state:
+                    yield self.path, held
+                    return
+            with cache.lock(f"source-{self.name}"):
+                stamp.unlink(missing_ok=True)
+                self.prepare()
+                stamp.write_text(self.state)
+        with cache.lock(f"source-{self.name}", shared=True) as held:
+            yield self.path, held
 
 
 def debian() -> Source:
@@ -45,15 +66,17 @@ def debian() -> Source:
         version, tree = _unpacked_or_new()
     series = patches.series(SERIES)
 
-    def prepare() -> Path:
+    def prepare() -> None:
         patches.update(tree, series, patches.Originals(tree))
-        return tree
 
+    key = cache.key_of(version, patches.series_key(series))
     return Source(
         name=tree.name,
         version=f"{version} + {len(series)} patches",
-        key=cache.key_of(version, patches.series_key(series)),
+        key=key,
         reference=True,
+        path=tree,
+        state=key,
         prepare=prepare,
     )
 
@@ -108,18 +131,26 @@ def of_tree(tree: Path, *, with_series: bool) -> Source:
     if not ((tree / "Kbuild").is_file() and (tree / "Kconfig").is_file()):
         raise Trouble(f"--tree {tree}: not a kernel source tree (no Kbuild, no Kconfig)")
     name = f"tree-{tree.name}-{hashlib.sha256(str(tree).encode()).hexdigest()[:8]}"
+    version = _version(tree)
+    if not with_series and not _built_in_place(tree):
+        return Source(name=name, version=version, key=None, reference=False, path=tree)
     series = patches.series(SERIES) if with_series else []
+    copy = cache.folder("source") / name
 
-    def prepare() -> Path:
-        if not with_series and not _built_in_place(tree):
-            return tree
-        copy = cache.folder("source") / name
+    def prepare() -> None:
         mirror.sync(tree, copy)
         patches.update(copy, series, lambda file: _content(tree / file))
-        return copy
 
-    version = _version(tree) + (f" + {len(series)} patches" if with_series else "")
-    return Source(name=name, version=version, key=None, reference=False, prepare=prepare)
+    return Source(
+        name=name,
+        version=f"{version} + {len(series)} patches" if with_series else version,
+        key=None,
+        reference=False,
+        path=copy,
+        # Of no run but this one: the user's files may have changed since the last.
+        state=os.urandom(8).hex(),
+        prepare=prepare,
+    )
 
 
 def _content(path: Path) -> bytes | None:

@@ -8,6 +8,7 @@ import pytest
 
 from lib.trouble import Trouble
 from lib.vm import mirror, patches
+from lib.vm.source import Source
 
 CHANGE_A = """From: A
 Subject: [PATCH 1/2] change a
@@ -132,3 +133,23 @@ def test_series_on_a_mirror(tree: Path, tmp_path: Path):
     (tree / "a.c").write_text("int a = 1;\n/* end */\n/* more */\n")
     assert refresh(series) == "int a = 2;\n/* end */\n/* more */\n"
     assert refresh([]) == (tree / "a.c").read_text()
+
+
+def test_two_builds_share_a_tree_that_is_as_both_want_it(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    prepared = []
+
+    def source_at(state: str) -> Source:
+        return Source(
+            "t", "v", None, True, tree, state=state, prepare=lambda: prepared.append(state)
+        )
+
+    with source_at("one").tree(), source_at("one").tree() as (path, _):
+        assert path == tree
+    with source_at("two").tree():
+        pass
+    with source_at("one").tree():
+        pass
+    assert prepared == ["one", "two", "one"]
