@@ -16,7 +16,8 @@ REQUIREMENTS = (_HERE / "guest.txt", _HERE / "host.txt")
 
 
 def _key() -> str:
-    return cache.key_of(sys.version, sys.executable, *REQUIREMENTS)
+    # Not the full version: the packages just installed may have brought a newer one.
+    return cache.key_of(str(sys.version_info[:2]), sys.executable, *REQUIREMENTS)
 
 
 def python() -> Path | None:
