@@ -19,6 +19,9 @@ T = TypeVar("T")
 _PYTHON_NOMINAL, _KERNEL_NOMINAL = 0.0010, 0.0005
 # Bounds: a busy machine is never taken for a fast one, a hiccup never turns seconds into hours.
 _LEAST, _MOST = 2.0, 100.0
+# Whatever the machine: a wait that goes wrong must end before its test's own deadline does, or the
+# run loses the guest and all tests that were to follow.
+CEILING = 60.0
 
 
 def _python_probe() -> None:
@@ -61,8 +64,8 @@ def scale() -> float:
 
 
 def scaled(seconds: float) -> float:
-    """A time of a fast machine, for this one."""
-    return seconds * scale()
+    """A time of a fast machine, for this one, up to CEILING."""
+    return max(seconds, min(CEILING, seconds * scale()))
 
 
 def wait_until(

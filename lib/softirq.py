@@ -7,11 +7,34 @@ up to net.core.skb_defer_max (64) of them, until that CPU next runs net_rx_actio
 run: loopback queues to the sending CPU's own backlog.
 """
 
+import contextlib
 import os
 import socket
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 from lib.deadline import scaled
+
+_DEFER_MAX = Path("/proc/sys/net/core/skb_defer_max")
+
+
+@contextlib.contextmanager
+def nothing_deferred() -> Iterator[None]:
+    """Inside, no further skb free is deferred, in the whole system; restored afterwards.
+
+    What is parked already stays so until it is flushed. On a kernel before 5.19 nothing is
+    deferred anyway.
+    """
+    if not _DEFER_MAX.exists():
+        yield
+        return
+    before = _DEFER_MAX.read_text()
+    _DEFER_MAX.write_text("0")
+    try:
+        yield
+    finally:
+        _DEFER_MAX.write_text(before)
 
 
 class Flusher:

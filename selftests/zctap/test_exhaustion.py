@@ -11,6 +11,7 @@ from lib.zerocopy import Chunk
 from netns import ethtool
 
 contract = pytest.mark.contract
+pytestmark = pytest.mark.usefixtures("prompt_frees")
 PAGES, TOTAL = 64, 1 << 20  # the stream is four times the region
 LEAP = 32 << 10
 

@@ -9,6 +9,7 @@ from lib.uring import PAGE
 from lib.zctap import Entry
 
 contract = pytest.mark.contract
+pytestmark = pytest.mark.usefixtures("prompt_frees")
 PAGES = 32
 
 

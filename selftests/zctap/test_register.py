@@ -487,6 +487,7 @@ def test_restricted_ring(
 
 
 @contract("REG-24")
+@pytest.mark.usefixtures("prompt_frees")
 def test_region_of_one_page(make_station: MakeStation) -> None:
     """A region smaller than what the device likes to post works, if slowly."""
     station = make_station(pages=1)

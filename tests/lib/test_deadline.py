@@ -10,15 +10,20 @@ from lib import deadline
 
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ZCTAP_TIME_SCALE", "0.5")
+    monkeypatch.setenv("ZCTAP_TIME_SCALE", "3")
     deadline.scale.cache_clear()
     yield
     deadline.scale.cache_clear()
 
 
 def test_scale_can_be_given() -> None:
-    assert deadline.scale() == 0.5
-    assert deadline.scaled(3) == 1.5
+    assert deadline.scale() == 3
+    assert deadline.scaled(2) == 6
+
+
+def test_no_wait_outlasts_the_ceiling() -> None:
+    assert deadline.scaled(deadline.CEILING - 1) == deadline.CEILING
+    assert deadline.scaled(deadline.CEILING + 1) == deadline.CEILING + 1
 
 
 def test_scale_is_measured_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +37,7 @@ def test_value_is_returned() -> None:
 
 
 def test_timeout_says_what_was_waited_for() -> None:
-    with pytest.raises(TimeoutError, match=r"not within 0\.0 s: the second coming"):
+    with pytest.raises(TimeoutError, match=r"not within 0.0 s: the second coming"):
         deadline.wait_until(lambda: False, "the second coming", 0.01)
     with pytest.raises(TimeoutError, match="made on the spot"):
         deadline.wait_until(lambda: False, lambda: "made on the spot", 0.01)
