@@ -9,7 +9,7 @@ from lib.run.options import Options
 from lib.run.supervise import Supervisor, verdict
 from lib.say import say
 from lib.vm import image, machine, qemu
-from lib.vm.guest import Guest, GuestLost
+from lib.vm.guest import Guest, GuestLost, tail
 from lib.vm.kbuild import Kernel
 
 _SUITE = "/suite"
@@ -75,10 +75,14 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
                     break
             bytecode.keep(guest.get(_SUITE, ".pyc"))
         except GuestLost as err:
-            for line in err.console:
-                say(f"console: {line}")
-            say(f"guest lost: {err}; its console: {guest.console}")
-            supervisor.lose(err.kind, str(err), err.console)
+            said = guest.abort() if err.kind == "timeout" else None
+            why = str(err) if said is None else "the test hangs, the guest does not"
+            lines = [f"console: {line}" for line in tail(guest.console)]
+            lines += (said or "").splitlines()[-60:]
+            for line in lines:
+                say(line)
+            say(f"{why}; its console: {guest.console}")
+            supervisor.lose(err.kind, why, lines)
             return supervisor.finish()
         except KeyboardInterrupt:
             supervisor.lose("interrupted", "interrupted", [])

@@ -60,9 +60,12 @@ class Supervisor:
                 say(f"first result after {time.monotonic() - self._started:.1f} s")
             self._writer.result(result)
 
-    def lose(self, outcome: str, why: str, console: list[str]) -> None:
-        """The run ends here; every test without a result gets one that is not good."""
-        detail = "\n".join([why, *(f"console: {line}" for line in console)])
+    def lose(self, outcome: str, why: str, lines: list[str]) -> None:
+        """The run ends here; every test without a result gets one that is not good.
+
+        `lines` are what is known about it, for the detail of the test that was running.
+        """
+        detail = "\n".join([why, *lines])
         if self.run.running:
             say(f"{self.run.running}: {outcome}: {why}")
         results = self.run.lose(outcome, why, detail)

@@ -357,10 +357,14 @@ def run(channel: Channel, request: Request) -> None:
 
 
 def interrupt(channel: Channel, pid: int) -> None:
-    """Handle a request that comes while a command runs: only "kill" makes sense."""
+    """Handle a request that comes while a command runs: only "kill" makes sense.
+
+    Tasks that are blocked, and so will not be killed, show their stacks on the console.
+    """
     letter, payload = channel.receive()
     request = json.loads(payload) if letter == b"J" else {}
     if request.get("do") == "kill":
+        write("/proc/sysrq-trigger", "w")
         os.killpg(pid, request.get("signal", signal.SIGKILL))
 
 

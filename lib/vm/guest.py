@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ _TAIL = 25
 _REPORT = 60
 _TROUBLE = re.compile(
     r"BUG: |Kernel panic - |Oops: |general protection fault|KASAN: |UBSAN: |INFO: task "
-    r"|INFO: rcu|WARNING: |Out of memory: "
+    r"|INFO: rcu|WARNING: |Out of memory: |sysrq: Show Blocked"
 )
 _PANIC = re.compile(r"Kernel panic - not syncing: (.*)")
 
@@ -211,6 +212,21 @@ class Guest:
                     raise Closed(answer.get("text", ""))
         except (Silence, Closed) as err:
             raise self._lost(err) from err
+
+    def abort(self) -> str | None:
+        """End a command that hangs; return what it said, or None if the guest hangs itself.
+
+        SIGABRT, on which Python's faulthandler (which pytest turns on) shows where it is.
+        """
+        until = time.monotonic() + self.machine.answer_deadline
+        said = b""
+        try:
+            self.ask(do="kill", signal=signal.SIGABRT)
+            while (piece := self.next(until))[0] != "exit":
+                said += piece[1] if piece[0] == "output" else b""
+        except GuestLost:
+            return None
+        return said.decode(errors="replace")
 
     def _lost(self, cause: Exception) -> GuestLost:
         """Say as well as can be what became of the guest."""
