@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The memory that payload lands in."""
 
+import mmap
 from collections import Counter
 
 from lib.uring import PAGE, Memory, Ring
@@ -9,13 +10,14 @@ from lib.uring import PAGE, Memory, Ring
 class Region:
     """`pages` pages of zeroed memory, and which of them the user holds.
 
+    flags: mmap(2)'s, for memory that is to be shared with child processes (MAP_SHARED).
     held: page -> references of the user: pieces reported to him and not yet given back. Whoever
     reports and takes back keeps it up to date.
     """
 
-    def __init__(self, pages: int) -> None:
+    def __init__(self, pages: int, flags: int = mmap.MAP_PRIVATE) -> None:
         self.pages = pages
-        self.memory = Memory(pages * PAGE)
+        self.memory = Memory(pages * PAGE, flags)
         self.addr, self.size = self.memory.addr, self.memory.size
         self.held: Counter[int] = Counter()
         self.index = 0  # of the fixed buffer, once registered
