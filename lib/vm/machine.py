@@ -10,10 +10,12 @@ from pathlib import Path
 PORT_NAME = "org.zctap.agent"
 
 # A panic, an oops or a lock-up ends the guest at once, on pvpanic and with an exit status
-# of its own. No KASLR: addresses in two logs of one kernel compare.
+# of its own. No KASLR: addresses in two logs of one kernel compare. No tunnels in every new
+# namespace, and no bond: tests make those they need.
 _APPEND = (
     "console=ttyS0 root=/dev/vda ro rootfstype=ext4 panic=-1 oops=panic softlockup_panic=1"
-    " nokaslr mitigations=off random.trust_cpu=on init=/usr/bin/python3 {extra} -- -I -B /dev/vdb"
+    " nokaslr mitigations=off random.trust_cpu=on fb_tunnels=none bonding.max_bonds=0"
+    " init=/usr/bin/python3 {extra} -- -I -B /dev/vdb"
 )
 _MEMORY = {"plain": 1024, "cover": 1024, "debug": 2048}  # MiB
 
