@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """Receiving: issue RECV_ZC, see the pieces where they lie, give the buffers back."""
 
+import fcntl
 import os
+import select
 import socket
+import struct
+import termios
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lib.uring import Cqe, Memory, Ring, Sqe, SqeFlag
+from lib.uring import Cqe, CqeFlag, Memory, Ring, Sqe, SqeFlag
 from lib.uring.ring import PATIENCE
 from lib.zctap.abi import IOV, IOV_SIZE, addr3
 from lib.zctap.probe import Zctap
@@ -39,6 +43,28 @@ class Received:
     def length(self) -> int:
         """Bytes of the stream."""
         return sum(len(chunk.data) for chunk in self.chunks)
+
+
+def _readable(fd: int) -> bool:
+    """Whether there is something to read: bytes, or the end of the stream."""
+    (queued,) = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, bytes(4)))
+    poll = select.poll()
+    poll.register(fd, select.POLLIN | select.POLLRDHUP)
+    return bool(queued or poll.poll(0))
+
+
+def _check_copies(chunks: Iterable[Chunk], earlier: set[int]) -> None:
+    """RECV-20: one call's pieces of a copy buffer do not overlap, two calls never share one."""
+    ends: dict[int, int] = {}
+    for chunk in chunks:
+        if chunk.zero_copy:
+            continue
+        where = f"copy buffer {chunk.bid}, {len(chunk.data)} bytes at {chunk.offset}"
+        if chunk.bid in earlier:
+            raise ContractError(f"{where}: the user holds that buffer since an earlier call")
+        if chunk.offset < ends.get(chunk.bid, 0):
+            raise ContractError(f"{where}: not behind the piece before it")
+        ends[chunk.bid] = chunk.offset + len(chunk.data)
 
 
 class Receiver:
@@ -87,8 +113,22 @@ class Receiver:
         )
 
     def run(self, sqe: Sqe, timeout: float = PATIENCE) -> Received:
-        """Submit it and wait: the completion, errors included."""
-        return self.decode(self.ring.run(sqe, timeout))
+        """Submit it and wait: the completion, errors included.
+
+        Raises ContractError if it goes beyond what the submission allows, or if its flags are
+        not true: so nobody else may read from the socket meanwhile.
+        """
+        received = self.decode(self.ring.run(sqe, timeout))
+        cqe, readlen = received.cqe, sqe.addr3 >> 32
+        if received.length > readlen:
+            raise ContractError(f"{cqe}: {received.length} bytes with a readlen of {readlen}")
+        if cqe.res > sqe.len:
+            raise ContractError(f"{cqe}: more than {sqe.len} bytes of metadata (RECV-18)")
+        if cqe.flags & CqeFlag.SOCK_NONEMPTY and not _readable(sqe.fd):
+            raise ContractError(f"{cqe}: F_SOCK_NONEMPTY, and nothing to read (RECV-30)")
+        if cqe.flags & CqeFlag.MORE:
+            raise ContractError(f"{cqe}: F_MORE on a request that is not multishot")
+        return received
 
     def receive(self, readlen: int = 1 << 20, timeout: float = PATIENCE) -> list[Chunk]:
         """Up to `readlen` bytes, waiting for the first; [] at the end of the stream.
@@ -111,7 +151,9 @@ class Receiver:
         view = self.metadata.view[: self.room] if metadata is None else metadata
         if cqe.res % IOV_SIZE or cqe.res > len(view):
             raise ContractError(f"{cqe}: not a number of iovs that fit {len(view)} bytes")
+        earlier = set(self.copy.held)
         chunks = [self._chunk(*iov) for iov in IOV.iter_unpack(view[: cqe.res])]
+        _check_copies(chunks, earlier)
         return Received(cqe, chunks)
 
     def _chunk(self, off: int, length: int, bgid: int, bid: int, *_resv: int) -> Chunk:

@@ -86,6 +86,21 @@ def test_impossible_pieces(receiver: Receiver, iov: tuple[int, int, int, int]) -
         receiver.decode(completion(receiver, iov))
 
 
+def test_copy_buffers_do_not_overlap(receiver: Receiver) -> None:
+    with pytest.raises(ContractError, match="not behind"):
+        receiver.decode(completion(receiver, (0, 9, COPY, 1), (8, 9, COPY, 1)))
+
+
+def test_copy_buffers_are_not_shared_by_calls(receiver: Receiver) -> None:
+    receiver.decode(completion(receiver, (0, 9, COPY, 1), (9, 1, COPY, 1)))
+    with pytest.raises(ContractError, match="earlier call"):
+        receiver.decode(completion(receiver, (10, 9, COPY, 1)))
+    receiver.copy.held.clear()
+    chunks = receiver.decode(completion(receiver, (0, 9, COPY, 1))).chunks
+    receiver.give_back(chunks)
+    assert receiver.decode(completion(receiver, (0, 9, COPY, 1))).length == 9
+
+
 @pytest.mark.parametrize("res", [1, 15, 17, 5 * 16])
 def test_impossible_results(receiver: Receiver, res: int) -> None:
     with pytest.raises(ContractError):
