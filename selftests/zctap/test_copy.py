@@ -130,13 +130,7 @@ def test_nothing_is_written_around_the_copies(bystander: Station) -> None:
 @pytest.mark.parametrize("readlen", [1, 999, PAGE, PAGE + 1])
 def test_readlen_bounds_a_copying_call(bystander: Station, readlen: int) -> None:
     """No call delivers more than readlen, and the stream goes on behind it."""
-    flow, total = bystander.flow(), 3 * PAGE
-    flow.tcp.send(total)
-    flow.tcp.wait_queued(total)
-    received = flow.receiver.run(flow.receiver.sqe(readlen))
-    assert 0 < received.length <= readlen
-    flow.receiver.give_back(flow.accept(received))
-    flow.drain(total - received.length)
+    bystander.flow().bounded(readlen, 3 * PAGE)
 
 
 @contract("RECV-18")

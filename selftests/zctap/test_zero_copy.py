@@ -141,13 +141,7 @@ def test_one_page_in_several_calls(station: Station) -> None:
 @pytest.mark.parametrize("readlen", [1, 1447, PAGE, PAGE + 1, 10_001])
 def test_readlen_bounds_a_call(station: Station, readlen: int) -> None:
     """No call delivers more than readlen, and the stream goes on behind it."""
-    flow, total = station.flow(), 30_000
-    flow.tcp.send(total)
-    flow.tcp.wait_queued(total)
-    received = flow.receiver.run(flow.receiver.sqe(readlen))
-    assert 0 < received.length <= readlen
-    flow.receiver.give_back(flow.accept(received))
-    flow.drain(total - received.length)
+    station.flow().bounded(readlen, 30_000)
 
 
 @contract("RECV-18")
