@@ -36,6 +36,8 @@ class Op(IntEnum):
     WRITE = 23
     SEND = 26
     RECV = 27
+    PROVIDE_BUFFERS = 31
+    REMOVE_BUFFERS = 32
 
 
 class SqeFlag(IntFlag):
@@ -137,6 +139,7 @@ class Cancel(IntFlag):
     ALL = 1 << 0
     FD = 1 << 1
     ANY = 1 << 2
+    FD_FIXED = 1 << 3
 
 
 class Timeout(IntFlag):

@@ -138,3 +138,13 @@ def cancel(user_data: int, flags: int = 0) -> Sqe:
 def cancel_fd(fd: int, flags: int = 0) -> Sqe:
     """Cancels a request on that descriptor (Cancel.ALL: all of them, completes with how many)."""
     return Sqe(Op.ASYNC_CANCEL, fd, op_flags=Cancel.FD | flags)
+
+
+def provide_buffers(addr: int, size: int, count: int, group: int, first: int = 0) -> Sqe:
+    """Puts buffers into a classic group: `count` of `size` bytes each, from `addr` on."""
+    return Sqe(Op.PROVIDE_BUFFERS, count, addr, size, first, buf=group)
+
+
+def remove_buffers(count: int, group: int) -> Sqe:
+    """Takes up to `count` buffers out of a classic group; completes with how many."""
+    return Sqe(Op.REMOVE_BUFFERS, count, buf=group)
