@@ -7,5 +7,6 @@ pytest_plugins = [
     "fixtures.links",
     "fixtures.rings",
     "fixtures.stations",
+    "fixtures.ways",
     "fixtures.guards",
 ]
