@@ -7,6 +7,8 @@ pytest_plugins = [
     "fixtures.links",
     "fixtures.rings",
     "fixtures.stations",
+    "fixtures.registration",
+    "fixtures.regions",
     "fixtures.exhausted",
     "fixtures.ways",
     "fixtures.guards",
