@@ -7,6 +7,7 @@ pytest_plugins = [
     "fixtures.links",
     "fixtures.rings",
     "fixtures.stations",
+    "fixtures.peers",
     "fixtures.registration",
     "fixtures.regions",
     "fixtures.exhausted",
