@@ -68,6 +68,21 @@ class End:
         with self.ns.entered(), IPRoute() as ip:
             yield ip
 
+    def set(self, **changes: Any) -> None:
+        """Change the interface: `ip link set`, with the names of pyroute2."""
+        with self.netlink() as ip:
+            ip.link("set", index=self.ifindex, **changes)
+
+    def delete(self) -> None:
+        """Delete the interface, and with it the other end's."""
+        with self.netlink() as ip:
+            ip.link("del", index=self.ifindex)
+
+    def exists(self) -> bool:
+        """Whether the namespace has an interface of that name."""
+        with self.netlink() as ip:
+            return bool(ip.link_lookup(ifname=self.ifname))
+
     def stats(self) -> dict[str, int]:
         """The interface's counters, as `ip -s link` shows them (struct rtnl_link_stats64)."""
         with self.netlink() as ip:
@@ -120,6 +135,8 @@ class Link:
     def _delete(self) -> None:
         # Explicitly, not left to the end of the namespace: that runs late, on a kernel worker.
         for end in (self.tx, self.rx):
+            if end.ns.fd < 0:
+                continue  # a test ended its namespace
             try:
                 with end.netlink() as ip:
                     ip.link("del", index=end.ifindex)
@@ -140,8 +157,8 @@ class Link:
 
     def steer_port(self, port: int, queue: int) -> None:
         """Send what goes to that TCP or UDP port (no IP options before it) to a queue."""
-        self._add(next(self._prio), _ETH_P_IP, queue, f"{port:#x}/0xffff+20")
-        self._add(next(self._prio), _ETH_P_IPV6, queue, f"{port:#x}/0xffff+40")
+        self._add(next(self._prio), _ETH_P_IP, queue, f"{port:#x}/0x0000ffff+20")
+        self._add(next(self._prio), _ETH_P_IPV6, queue, f"{port:#x}/0x0000ffff+40")
 
     def unsteer(self) -> None:
         """Drop all steering: queues are then chosen by the flow's hash."""

@@ -18,6 +18,11 @@ _SO_RCVBUFFORCE = 33  # asm-generic/socket.h: as root, beyond net.core.rmem_max
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
+def unacknowledged(sock: socket.socket) -> int:
+    """Bytes that the other end has not acknowledged yet (SIOCOUTQ, tcp(7))."""
+    return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0])
+
+
 class Connection:
     """`tx` sends a pattern, `rx` is the socket under test. close() ends both."""
 
