@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A driver's own counters, as `ethtool -S` shows them (include/uapi/linux/ethtool.h)."""
+"""A driver's counters, channels and offloads, as ethtool(8) has them (uapi/linux/ethtool.h)."""
 
 import ctypes
 import fcntl
@@ -10,6 +10,8 @@ from netns.link import End
 
 _SIOCETHTOOL = 0x8946
 _GSTRINGS, _GSTATS, _STSO, _GSSET_INFO = 0x1B, 0x1D, 0x1F, 0x37
+_GCHANNELS, _SCHANNELS = 0x3C, 0x3D
+_SWITCHES = {"tx-checksum": 0x17, "sg": 0x19, "tso": _STSO, "gso": 0x24, "gro": 0x2C}
 _STATS_SET, _NAME_LENGTH = 1, 32  # ETH_SS_STATS, ETH_GSTRING_LEN
 
 
@@ -46,3 +48,25 @@ def set_tso(end: End, on: bool) -> None:
     """Let TCP hand the device frames of up to 64 KiB, or only single segments."""
     with end.ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         _ask(sock, end.ifname, bytearray(struct.pack("<II", _STSO, on)))
+
+
+def set_offload(end: End, name: str, on: bool) -> None:
+    """Switch tx-checksum, sg, tso, gso or gro; what depends on it goes with it."""
+    with end.ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        _ask(sock, end.ifname, bytearray(struct.pack("<II", _SWITCHES[name], on)))
+
+
+def set_channels(end: End, rx: int, tx: int) -> None:
+    """Use that many RX and TX queues of those that the device has. Raises OSError."""
+    with end.ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        counts = (rx, tx, 0, 0)
+        _ask(sock, end.ifname, bytearray(struct.pack("<I8I", _SCHANNELS, 0, 0, 0, 0, *counts)))
+
+
+def channels(end: End) -> tuple[int, int]:
+    """RX and TX queues in use."""
+    with end.ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        answer = bytearray(struct.pack("<I", _GCHANNELS) + bytes(32))
+        _ask(sock, end.ifname, answer)
+    _, _, _, _, _, rx, tx, _, _ = struct.unpack("<9I", answer)
+    return rx, tx

@@ -11,6 +11,7 @@ from netns.link import End
 
 _NR_BPF = 321  # syscall_64.tbl
 _PROG_LOAD, _TYPE_XDP = 5, 6  # enum bpf_cmd, enum bpf_prog_type
+DRIVER, GENERIC = 1 << 2, 1 << 1  # XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, linux/if_link.h
 # r0 = XDP_PASS; exit (struct bpf_insn: opcode, registers, offset, immediate)
 _PASS = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 2, 0x95, 0, 0, 0)
 
@@ -31,19 +32,22 @@ def load_pass() -> int:
 
 
 @contextlib.contextmanager
-def attached(end: End) -> Iterator[None]:
-    """Inside, a program sits on the device. Raises OSError, or pyroute2's NetlinkError."""
+def attached(end: End, mode: int = 0) -> Iterator[None]:
+    """Inside, a program sits on the device: in the driver, or before the stack (GENERIC).
+
+    Without a mode it is the driver's business, if the driver knows about XDP. Raises OSError, or
+    pyroute2's NetlinkError.
+    """
     fd = load_pass()
     try:
-        _set(end, fd)
+        _set(end, fd, mode)
     finally:
         os.close(fd)  # the device holds the program itself
     try:
         yield
     finally:
-        _set(end, -1)
+        _set(end, -1, mode)
 
 
-def _set(end: End, fd: int) -> None:
-    with end.netlink() as ip:
-        ip.link("set", index=end.ifindex, xdp_fd=fd)
+def _set(end: End, fd: int, mode: int) -> None:
+    end.set(xdp={"attrs": [("IFLA_XDP_FD", fd), ("IFLA_XDP_FLAGS", mode)]})
