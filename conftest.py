@@ -12,5 +12,7 @@ pytest_plugins = [
     "fixtures.regions",
     "fixtures.exhausted",
     "fixtures.ways",
+    "fixtures.parking",
+    "fixtures.owners",
     "fixtures.guards",
 ]
