@@ -21,6 +21,7 @@ from lib.zctap.probe import NoZctap, Zctap, probe
 from lib.zctap.receiver import ContractError, Received, Receiver
 from lib.zctap.rest import unrest, wait_at_rest, wait_gone
 from lib.zctap.rings import CopyRing, FillRing
+from lib.zctap.sampler import Sample, Sampler
 
 __all__ = [
     "Accounting",
@@ -35,6 +36,8 @@ __all__ = [
     "NoZctap",
     "Received",
     "Receiver",
+    "Sample",
+    "Sampler",
     "State",
     "Zctap",
     "addr3",

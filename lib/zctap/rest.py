@@ -2,23 +2,36 @@
 """Whether a region is at rest (DBG-7): every reference accounted for by what the user did."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from lib.deadline import wait_until
-from lib.zctap.debugfs import Entry
+from lib.zctap.debugfs import Accounting, Entry, PageRefs
 from lib.zctap.rings import FillRing
 from lib.zerocopy import Region
+
+
+def summed(refs: Iterable[PageRefs], pages: int) -> Accounting:
+    """The accounting that these references amount to (BUF-4 says which of them goes first)."""
+    count = Counter(
+        "driver" if line.driver else "skb" if line.skb else "user" if line.user else "free"
+        for line in refs
+    )
+    driver, skb, user = count["driver"], count["skb"], count["user"]
+    return Accounting(pages - driver - skb - user, driver, skb, user, pages)
 
 
 def unrest(entry: Entry, region: Region, fill: FillRing | None) -> str:
     """What is amiss, "" at rest.
 
-    At rest no skb holds a page, every page is counted once, and the user's references are the
-    pieces he holds plus those of the entries that the kernel has not taken from the fill ring.
+    At rest no skb holds a page, every page is counted once, single references and accounting
+    agree, and the user's references are the pieces he holds plus those of the entries that the
+    kernel has not taken from the fill ring.
     """
     accounting, refs = entry.accounting(), entry.refs()
     if not accounting.conserved:
         return f"pages are not conserved (BUF-4): {accounting}"
+    if accounting != summed(refs, region.pages):
+        return f"references amount to {summed(refs, region.pages)}, but it is {accounting}"
     held_by_skbs = {line.page: line.skb for line in refs if line.skb}
     if accounting.skb or held_by_skbs:
         return f"skbs hold pages: {accounting.skb}, references {held_by_skbs}"

@@ -35,6 +35,14 @@ class FillRing(BufferRing):
             self.put(page)
         self.publish()
 
+    def jump(self, count: int) -> None:
+        """Let the tail jump, as only a broken application does: what lies there are entries.
+
+        In a ring that is new they are all zero, which is no page's address.
+        """
+        self._tail = (self._tail + count) & 0xFFFF
+        self.publish()
+
     def untaken(self, references: Counter[int]) -> bool:
         """Whether these user references are just what the newest entries would drop.
 
