@@ -11,6 +11,7 @@ pytest_plugins = [
     "fixtures.registration",
     "fixtures.regions",
     "fixtures.exhausted",
+    "fixtures.sampling",
     "fixtures.ways",
     "fixtures.parking",
     "fixtures.owners",
