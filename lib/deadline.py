@@ -7,6 +7,7 @@ sleep; wait_until() polls for them.
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -91,3 +92,27 @@ def wait_until(
             raise TimeoutError(f"not within {limit:.1f} s: {text}")
         time.sleep(pause)
         pause = min(interval, pause * 2)
+
+
+def within(limit: float, action: Callable[[], T], what: str) -> T:
+    """Run `action` in a thread, and return its value; TimeoutError after `limit` seconds.
+
+    For calls that a broken kernel never returns from: the thread is left behind, then.
+    """
+    values: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            values.append(action())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(limit)
+    if thread.is_alive():
+        raise TimeoutError(f"{what}: not done after {limit:.1f} s")
+    if errors:
+        raise errors[0]
+    return values[0]

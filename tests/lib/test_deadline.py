@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Waiting with deadlines."""
 
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -46,3 +47,16 @@ def test_timeout_says_what_was_waited_for() -> None:
 def test_errors_pass_through() -> None:
     with pytest.raises(ZeroDivisionError):
         deadline.wait_until(lambda: 1 // 0, "nothing")
+
+
+def test_action_in_time() -> None:
+    assert deadline.within(5, lambda: 42, "the answer") == 42
+    with pytest.raises(ZeroDivisionError):
+        deadline.within(5, lambda: 1 // 0, "nothing")
+
+
+def test_action_that_never_ends() -> None:
+    stuck = threading.Event()
+    with pytest.raises(TimeoutError, match=r"the flood: not done after 0\.0 s"):
+        deadline.within(0.01, stuck.wait, "the flood")
+    stuck.set()
