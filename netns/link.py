@@ -47,6 +47,10 @@ class LinkSpec:
     tx6: str = "fd5a:c7a9::1/64"
     rx6: str = "fd5a:c7a9::2/64"
 
+    def shape(self) -> dict[str, int]:
+        """What both ends are made with."""
+        return {"num_tx_queues": self.queues, "num_rx_queues": self.queues, "mtu": self.mtu}
+
 
 @dataclass(frozen=True)
 class End:
@@ -116,7 +120,7 @@ class Link:
         spec = self.spec
         tx4, tx6 = IPv4Interface(spec.tx4), IPv6Interface(spec.tx6)
         rx4, rx6 = IPv4Interface(spec.rx4), IPv6Interface(spec.rx6)
-        queues = {"num_tx_queues": spec.queues, "num_rx_queues": spec.queues, "mtu": spec.mtu}
+        queues = spec.shape()
         with sender.entered(), IPRoute() as ip:
             ip.link(
                 "add",
@@ -144,6 +148,36 @@ class Link:
             except NetlinkError as error:
                 if error.code != errno.ENODEV:
                     raise  # ENODEV: a test deleted or moved this end; try the other
+
+    # -- changes ---------------------------------------------------------------------------
+
+    def move_receiver(self, ns: Namespace) -> End:
+        """Move `rx` to another namespace and address it there; the end as it was before."""
+        before = self.rx
+        before.set(net_ns_fd=ns.fd)
+        with ns.entered(), IPRoute() as ip:
+            index = _bring_up(ip, before.ifname, before.ipv4, before.ipv6)
+        self.rx = End(ns, before.ifname, index, before.ipv4, before.ipv6)
+        return before
+
+    def rebuild(self) -> None:
+        """Make the pair again once it is gone: `rx` with the name and the number it had."""
+        queues, tx, rx = self.spec.shape(), self.tx, self.rx
+        with rx.netlink() as ip:
+            ip.link(
+                "add",
+                ifname=rx.ifname,
+                index=rx.ifindex,
+                kind="veth",
+                **queues,
+                peer={"ifname": tx.ifname, "net_ns_fd": tx.ns.fd, **queues},
+            )
+            _bring_up(ip, rx.ifname, rx.ipv4, rx.ipv6)
+        with tx.netlink() as ip:
+            index = _bring_up(ip, tx.ifname, tx.ipv4, tx.ipv6)
+            ip.tc("add", "clsact", index)
+        self.tx = End(tx.ns, tx.ifname, index, tx.ipv4, tx.ipv6)
+        self._filters.clear()
 
     # -- steering --------------------------------------------------------------------------
 
