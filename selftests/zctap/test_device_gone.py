@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The device goes while an ifq is bound to it, or drains: nothing is held up or lost."""
+
+import errno
+
+import pytest
+
+from fixtures.parking import PARKED
+from fixtures.removal import Removal, any_removal, deletion, removed
+from fixtures.stations import Flow, MakeStation, Station
+from lib.deadline import wait_until
+from lib.zctap import Entry, wait_gone
+from netns import Link
+from netns.byway import Byway
+
+contract = pytest.mark.contract
+HELD = 3000  # bytes that the user holds when the device goes
+
+
+def is_dead(station: Station) -> Entry:
+    """The ifq is dead, and its device has no buffer any more."""
+    entry = station.debug()
+    # The end of a namespace is done by a worker, and may be seen half-way.
+    wait_until(lambda: entry.state().state == "dead", entry.dump, 1)
+    accounting = entry.accounting()
+    assert accounting.conserved
+    assert accounting.driver == 0, f"buffers of a device that is gone: {accounting}"
+    return entry
+
+
+def moves_on(station: Station, link: Link) -> None:
+    """REGISTER is EBUSY until UNREGISTER; then the region works on another device."""
+    entry = station.debug()
+    station.link = link
+    with pytest.raises(OSError) as caught:
+        station.register()
+    assert caught.value.errno == errno.EBUSY, caught.value
+    assert station.ifq is not None
+    station.ifq.close()
+    wait_gone(entry, station.flush, 0.1)
+    station.register()
+    flow = station.flow()
+    flow.transfer(10_000)
+    assert flow.tally.zero_copy, flow.tally
+    for connection in station.connections:
+        connection.close()
+    station.at_rest()
+
+
+def sent_and_closed(station: Station, length: int = PARKED) -> Flow:
+    """A connection whose peer has sent that much, has closed, and left no socket."""
+    flow = station.flow()
+    flow.tcp.send(length)
+    flow.tcp.finish()
+    flow.tcp.tx.close()
+    flow.tcp.wait_queued(length)
+    return flow
+
+
+@contract("REL-3", "RECV-28", "DBG-2", "REG-4")
+@any_removal
+def test_bound_with_nothing(
+    own_link: Link,
+    make_station: MakeStation,
+    steered_link: Link,
+    explicit: None,
+    removal: Removal,
+) -> None:
+    """A bound ifq is dead when its device has gone; its ring can bind another device then."""
+    station = make_station(own_link)
+    removed(own_link, removal)
+    is_dead(station)
+    moves_on(station, steered_link)
+
+
+@contract("REL-3", "RECV-21", "RECV-28", "RECV-19", "DBG-2")
+@any_removal
+def test_bound_with_data(
+    own_link: Link,
+    make_station: MakeStation,
+    steered_link: Link,
+    explicit: None,
+    removal: Removal,
+) -> None:
+    """What had arrived is read to the end, copied; what the user held stays as it was."""
+    station = make_station(own_link)
+    flow = sent_and_closed(station, HELD + PARKED)
+    held = flow.take(HELD)
+    assert any(chunk.zero_copy for chunk in held)
+    removed(own_link, removal)
+    entry = is_dead(station)
+    assert entry.accounting().skb, "the data should still be in the region"
+    before = entry.counters()
+    seen = flow.tally.zero_copy
+    flow.drain(PARKED // 2)
+    assert flow.tally.zero_copy == seen, f"not copied from a dead ifq: {flow.tally}"
+    assert (entry.counters() - before).zc_bytes == 0
+    offset = 0
+    for chunk in held:
+        flow.tcp.check.pattern.check(offset, chunk.data)
+        offset += len(chunk.data)
+    flow.receiver.give_back(held)
+    flow.tcp.read(HELD + PARKED - flow.tally.total)
+    assert flow.receiver.receive() == []  # the end of the stream
+    moves_on(station, steered_link)
+
+
+@contract("REL-3", "REL-7", "REL-9", "DBG-2")
+@any_removal
+def test_draining(
+    own_link: Link, make_station: MakeStation, explicit: None, removal: Removal
+) -> None:
+    """A region that drains neither holds up its device nor goes with it: its data is read first."""
+    station = make_station(own_link)
+    flow = sent_and_closed(station)
+    assert station.ifq is not None
+    entry = station.debug()
+    station.ifq.close()
+    removed(own_link, removal)
+    assert entry.state().state == "draining"
+    assert entry.accounting().skb
+    flow.tcp.read(PARKED)
+    wait_gone(entry, station.flush, 0.2)
+
+
+@contract("REL-3")
+def test_bound_at_the_end_of_its_namespace(
+    own_link: Link, make_station: MakeStation, steered_link: Link, explicit: None
+) -> None:
+    """The namespace of a bound device ends; the ring binds one in another namespace."""
+    station = make_station(own_link)
+    own_link.rx.ns.close()
+    wait_until(lambda: not own_link.tx.exists(), "the namespace has not ended", 5)
+    is_dead(station)
+    moves_on(station, steered_link)
+
+
+@contract("REL-3", "REL-7")
+def test_draining_at_the_end_of_its_namespace(
+    own_link: Link, make_station: MakeStation, explicit: None
+) -> None:
+    """A region held by a qdisc drains when the namespace with that qdisc ends."""
+    station = make_station(own_link)
+    flow = station.flow()
+    Byway(own_link.rx)  # goes with the namespace
+    flow.tcp.send(PARKED)
+    flow.drain(PARKED)
+    entry = station.debug()
+    assert station.ifq is not None
+    station.ifq.close()
+    flow.tcp.close()
+    assert entry.accounting().skb, "nothing in the qdisc"
+    own_link.rx.ns.close()
+    wait_until(lambda: not own_link.tx.exists(), "the namespace has not ended", 5)
+    wait_gone(entry, station.flush, 0.2)
+
+
+@contract("REL-3")
+def test_two_queues_of_a_device(own_link: Link, make_station: MakeStation) -> None:
+    """Both ifqs of a device are dead when it has gone."""
+    stations = [make_station(own_link), make_station(own_link, queue=0)]
+    removed(own_link, deletion)
+    for station in stations:
+        is_dead(station)
