@@ -29,6 +29,11 @@ class BufferRing:
         self._registered = True
         ring.on_close(self._free)
 
+    @property
+    def ring_address(self) -> int:
+        """Where its entries lie."""
+        return self._memory.addr
+
     def add(self, addr: int, length: int, bid: int) -> None:
         """Put an entry behind the last one; the kernel sees it after publish()."""
         at = (self._tail & (self.entries - 1)) * BUF_SIZE

@@ -1,39 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The fill ring: which entries the kernel takes, in which order, and what it makes of bad ones."""
+"""Giving pages back: when the kernel takes an entry, and when the page is used again."""
+
+import random
 
 import pytest
 
-from fixtures.stations import Flow, MakeStation, Station
-from lib.deadline import wait_until
+from fixtures.exhausted import SEGMENT, Exhausted
+from fixtures.stations import MakeStation
 from lib.uring import PAGE
-from lib.zctap import Entry
+from lib.zctap.debugfs import PageRefs
 
 contract = pytest.mark.contract
 pytestmark = pytest.mark.usefixtures("prompt_frees")
-PAGES = 32
 
 
-@pytest.fixture
-def small(make_station: MakeStation) -> Station:
-    """A region that is soon used up, so that the fill ring is asked."""
-    return make_station(pages=PAGES)
-
-
-@pytest.fixture
-def flow(small: Station) -> Flow:
-    """A connection whose window is much smaller than the region."""
-    return small.flow(rcvbuf=32 << 10)
-
-
-def turn_over(flow: Flow, times: int = 3) -> None:
-    """Receive several times the region, one page or more for each piece."""
-    flow.transfer(times * PAGES * PAGE)
-
-
-def refused(entry: Entry) -> int:
-    """Entries that were looked at and dropped so far."""
-    counters = entry.counters()
-    return counters.fill_invalid + counters.fill_not_owned
+def refs_of(exhausted: Exhausted, page: int) -> tuple[int, int]:
+    """skb and user references of a page."""
+    nothing = PageRefs(page, 0, 0, 0)
+    line = next((line for line in exhausted.entry.refs() if line.page == page), nothing)
+    return line.skb, line.user
 
 
 @contract("FILL-2", "DBG-7")
@@ -42,8 +27,8 @@ def test_freelist_first(make_station: MakeStation) -> None:
     station = make_station(pages=512)
     flow, entry = station.flow(), station.debug()
     for _ in range(5):
-        flow.tcp.send(1000)
-        flow.drain(1000)
+        flow.tcp.send(SEGMENT)
+        flow.drain(SEGMENT)
     counters, accounting = entry.counters(), entry.accounting()
     assert accounting.free > 0
     assert counters.from_fill == 0
@@ -52,93 +37,105 @@ def test_freelist_first(make_station: MakeStation) -> None:
     assert entry.accounting().user == len(flow.tally.pages) == 5
 
 
-@contract("FILL-1", "BUF-3")
-def test_pages_go_round(small: Station, flow: Flow) -> None:
-    """A stream several times the region's size comes through, its pages given back in turn."""
-    turn_over(flow)
-    counters = small.debug().counters()
-    assert counters.from_fill > 0
+@contract("FILL-1", "BUF-1", "BUF-3")
+def test_every_page_goes_round(exhausted: Exhausted, rng: random.Random) -> None:
+    """Each page, the first and the last too, is used once more for each return, in any order."""
+    for _ in range(3):
+        pages = list(range(exhausted.station.region.pages))
+        rng.shuffle(pages)
+        exhausted.give(*pages)
+        assert sorted(exhausted.arrivals()) == sorted(pages)
+    counters = exhausted.entry.counters()
+    assert counters.from_freelist == exhausted.station.region.pages
+    assert counters.from_fill == 3 * exhausted.station.region.pages
     assert (counters.fill_invalid, counters.fill_not_owned) == (0, 0)
 
 
+@contract("FILL-1", "BUF-3")
+def test_only_the_pages_given_back_are_used(exhausted: Exhausted, rng: random.Random) -> None:
+    """What arrives lands in the pages that were given back, and nowhere else."""
+    for count in (1, 3, 7):
+        pages = rng.sample(range(exhausted.station.region.pages), count)
+        exhausted.give(*pages)
+        assert sorted(exhausted.arrivals()) == sorted(pages)
+
+
 @contract("FILL-1", "FILL-3")
-def test_address_inside_the_page_is_enough(small: Station, flow: Flow) -> None:
-    """Any address in the page names it; the entry's len and bid are not trusted."""
-    fill = small.fill
-    assert fill is not None
-    flow.tcp.send(20_000)
-    for number, chunk in enumerate(flow.take(20_000)):
-        if chunk.zero_copy:
-            offset = (0, 1, PAGE // 2, PAGE - 1)[number % 4]
-            length = (0, 1, 1 << 31)[number % 3]
-            fill.put(chunk.bid, offset=offset, length=length, bid=0xFFFF - number)
-        else:
-            flow.receiver.give_back([chunk])
-    fill.publish()
-    turn_over(flow)
-    assert refused(small.debug()) == 0
+@pytest.mark.parametrize("offset", [1, PAGE // 2, PAGE - 1])
+def test_address_inside_the_page_is_enough(exhausted: Exhausted, offset: int) -> None:
+    """Any address in a page names it; the entry's len and bid are not trusted."""
+    last = exhausted.station.region.pages - 1
+    for page, length, bid in [(0, 0, last), (last, 1 << 31, 0), (1, (1 << 32) - 1, 0xFFFF)]:
+        del exhausted.held[page]
+        exhausted.fill.put(page, offset=offset, length=length, bid=bid)
+    exhausted.fill.publish()
+    assert sorted(exhausted.arrivals()) == [0, 1, last]
+    counters = exhausted.entry.counters()
+    assert (counters.fill_invalid, counters.fill_not_owned) == (0, 0)
 
 
-@contract("FILL-3")
-def test_bad_addresses_are_dropped(small: Station, flow: Flow) -> None:
-    """Addresses outside the region are counted and dropped, the good ones between them taken."""
-    region, fill = small.region, small.fill
-    assert fill is not None
-    bad = [0, 1, region.addr - 1, region.addr + region.size, 1 << 46, (1 << 64) - 1]
-    flow.tcp.send(20_000)
-    held = flow.take(20_000)
-    for number, chunk in enumerate(held):
-        fill.add(bad[number % len(bad)], (0, PAGE)[number % 2], number)
-        flow.receiver.give_back([chunk])
-    turn_over(flow)
-    counters = small.debug().counters()
-    assert (counters.fill_invalid, counters.fill_not_owned) == (len(held), 0)
+@contract("BUF-2", "BUF-3", "FILL-3")
+def test_one_return_for_each_piece(exhausted: Exhausted) -> None:
+    """A page that was reported in three pieces is used again after the third return."""
+    exhausted.give(3)
+    flow = exhausted.offer()
+    assert flow
+    pieces = flow.take(SEGMENT, readlen=SEGMENT // 3 + 1)
+    assert [piece.bid for piece in pieces] == [3, 3, 3]
+    before = exhausted.entry.counters()
+    for left in (2, 1):
+        exhausted.fill.give([3])
+        assert exhausted.offer() is None
+        assert refs_of(exhausted, 3) == (0, left)
+    exhausted.fill.give([3])
+    flow = exhausted.offer()
+    assert flow
+    assert exhausted.keep(flow) == 3
+    counters = exhausted.entry.counters() - before
+    assert (counters.fill_invalid, counters.fill_not_owned) == (0, 0)
 
 
-def parked_until(small: Station, count: int) -> Flow:
-    """Data into a socket that is not read, until the kernel has refused `count` entries.
-
-    As nothing is reported meanwhile, no page comes to the user between two entries.
-    """
-    flow, entry = small.flow(rcvbuf=4 << 20), small.debug()
-
-    def enough() -> bool:
-        flow.tcp.feed(1000)
-        return refused(entry) >= count
-
-    wait_until(enough, entry.dump, 5)
-    return flow
+@contract("BUF-2", "FILL-1")
+def test_returns_of_a_page_may_come_together(exhausted: Exhausted) -> None:
+    """Three returns of one page in a row, in the same refill, are one free page."""
+    exhausted.give(5)
+    flow = exhausted.offer()
+    assert flow
+    assert len(flow.take(SEGMENT, readlen=SEGMENT // 3 + 1)) == 3
+    exhausted.fill.give([5, 5, 5])
+    assert exhausted.arrivals() == [5]
+    counters = exhausted.entry.counters()
+    assert (counters.fill_invalid, counters.fill_not_owned) == (0, 0)
 
 
-@contract("FILL-3", "BUF-3")
-def test_page_given_back_twice(small: Station, flow: Flow) -> None:
-    """The second return of a page is counted and dropped, and harms no later data."""
-    entry, fill = small.debug(), small.fill
-    assert fill is not None
-    flow.tcp.send(1000)
-    (chunk,) = flow.take(1000)
-    assert chunk.zero_copy
-    flow.receiver.give_back([chunk])
-    fill.add(small.region.page_addr(chunk.bid), PAGE, chunk.bid)
-    fill.publish()
-    parked = parked_until(small, 1)
-    assert (entry.counters().fill_not_owned, entry.counters().fill_invalid) == (1, 0)
-    parked.drain(parked.tcp.sent.offset)
-    turn_over(flow)
-    assert refused(entry) == 1
+@contract("BUF-3", "BUF-4", "FILL-3")
+def test_returned_page_waits_for_its_skb(exhausted: Exhausted) -> None:
+    """A page given back while its skb lies in a socket is used when that has been read."""
+    exhausted.give(2)
+    parked = exhausted.offer()
+    assert parked
+    parked.receiver.give_back(parked.take(SEGMENT // 2))
+    assert exhausted.offer(apart=True) is None
+    assert refs_of(exhausted, 2) == (1, 0)
+    accounting = exhausted.entry.accounting()
+    assert (accounting.skb, accounting.user) == (1, exhausted.station.region.pages - 1)
+    # recv(2) takes no user reference: the skb's was the last one.
+    parked.tcp.read(SEGMENT - SEGMENT // 2)
+    flow = exhausted.offer()
+    assert flow
+    assert exhausted.keep(flow) == exhausted.held[2].bid == 2
+    counters = exhausted.entry.counters()
+    assert (counters.fill_invalid, counters.fill_not_owned) == (0, 0)
 
 
-@contract("FILL-3")
-def test_page_that_was_never_reported(small: Station, flow: Flow) -> None:
-    """Returning pages that the user never had is counted and dropped."""
-    entry, fill = small.debug(), small.fill
-    assert fill is not None
-    for page in (0, PAGES // 2, PAGES - 1):
-        fill.add(small.region.page_addr(page), PAGE, page)
-    fill.publish()
-    parked = parked_until(small, 3)
-    assert (entry.counters().fill_not_owned, entry.counters().fill_invalid) == (3, 0)
-    assert entry.accounting().conserved
-    parked.drain(parked.tcp.sent.offset)
-    turn_over(flow)
-    assert refused(entry) == 3
+@contract("BUF-3")
+def test_page_read_by_recv_needs_no_return(exhausted: Exhausted) -> None:
+    """A page that was read with recv(2) alone is used again without the fill ring."""
+    exhausted.give(6)
+    flow = exhausted.offer()
+    assert flow
+    for _ in range(4):
+        flow.tcp.read(SEGMENT)
+        assert exhausted.offer() is flow
+    assert exhausted.keep(flow) == 6
+    assert exhausted.entry.counters().from_fill == 1
