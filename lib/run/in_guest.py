@@ -6,6 +6,7 @@ from __future__ import annotations
 from lib.run import suite
 from lib.run.bytecode import Bytecode
 from lib.run.options import Options
+from lib.run.reached import begin, end
 from lib.run.supervise import Supervisor, verdict
 from lib.say import say
 from lib.vm import image, machine, qemu
@@ -58,9 +59,10 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
     with guest:
         bytecode = Bytecode(str(guest.machine.root))
         tests = send(guest, kernel, options.paths, bytecode)
+        begin(options, kernel, guest)
         notes = [f"guest: {guest.origin}", f"profile: {kernel.profile} ({kernel.version})"]
         deadline = options.timeout or guest.machine.test_deadline
-        supervisor = Supervisor(notes, started, deadline)
+        supervisor = Supervisor(notes, started, deadline, options.events)
         argv = ["pytest", *suite.pytest_arguments(options, tests)]
         output = b""
         try:
@@ -74,6 +76,7 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
                 else:
                     break
             bytecode.keep(guest.get(_SUITE, ".pyc"))
+            reached = end(options, kernel, guest)
         except GuestLost as err:
             said = guest.abort() if err.kind == "timeout" else None
             why = str(err) if said is None else "the test hangs, the guest does not"
@@ -88,4 +91,7 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
             supervisor.lose("interrupted", "interrupted", [])
             supervisor.finish()
             raise
-    return verdict(supervisor, int(piece), output)
+    status = verdict(supervisor, int(piece), output)
+    for line in reached:
+        print(f"# {line}")
+    return status

@@ -24,7 +24,8 @@ def run(options: Options, started: float) -> int:
     selection = suite.select(options.paths)
     # pytest has no ids for what is outside of its root.
     root = "/" if selection.extra else "."
-    supervisor = Supervisor([f"host: {os.uname().nodename}"], started, options.timeout or _DEADLINE)
+    notes = [f"host: {os.uname().nodename}"]
+    supervisor = Supervisor(notes, started, options.timeout or _DEADLINE, options.events)
     events, events_write = os.pipe()
     arguments = suite.pytest_arguments(options, selection.host, root)
     environment = {

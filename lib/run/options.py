@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from lib.trouble import Trouble
+from lib.vm import cache
 
 COMMANDS = {
     "run": "run the suite (what you get without a command)",
     "build": "build the kernel and the guest image, and stop there",
     "self": "check the project itself: ruff, mypy, unit tests, then the suite in the VM",
+    "contract": "run nothing; say which promises the last verdicts show, and which none",
+    "timing": "run the suite, and say what it takes and where the time goes",
 }
 PROFILES = ("plain", "cover", "debug")
+_DEFAULT = Path()
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,14 @@ class Options:
     install: bool = True
     snapshot: bool = True
     keyword: str | None = None
+    markers: str | None = None
     seed: int | None = None
     timeout: float | None = None
+    # Where to write coverage; None: there is none to be measured.
+    coverage: Path | None = None
+    events: Path | None = None
+    json: Path | None = None
+    markdown: Path | None = None
     paths: list[str] = field(default_factory=list)
 
 
@@ -52,7 +62,7 @@ def parse(argv: list[str]) -> Options:
     )
     add = parser.add_argument
     add("words", nargs="*", metavar="[command] [path]", help="tests to run: files, or pytest ids")
-    add("--profile", choices=PROFILES, default="plain", help="kernel config (plain)")
+    add("--profile", choices=PROFILES, help="kernel config (plain)")
     add("--tree", type=Path, metavar="DIR", help="build this kernel tree, not the reference")
     add("--apply-series", action="store_true", help="with --tree: apply kernel/zctap/ to a copy")
     add("--kernel", type=Path, metavar="IMAGE", help="boot this bzImage, build nothing")
@@ -60,8 +70,20 @@ def parse(argv: list[str]) -> Options:
     add("--no-install", action="store_true", help="list what is missing and exit with 2")
     add("--no-snapshot", action="store_true", help="boot the guest, do not restore a warm one")
     add("-k", dest="keyword", metavar="EXPR", help="only tests that match, as in pytest")
+    add("-m", dest="markers", metavar="EXPR", help="only tests with such markers, as in pytest")
     add("--seed", type=int, metavar="N", help="of the tests' order and all they draw")
     add("--timeout", type=float, metavar="S", help="a test's deadline in seconds")
+    add(
+        "--coverage",
+        type=Path,
+        nargs="?",
+        const=_DEFAULT,
+        metavar="DIR",
+        help="with counters in the kernel: say which of its lines ran (DIR: in the cache)",
+    )
+    add("--events", type=Path, metavar="FILE", help="write what happens to FILE, as JSON lines")
+    add("--json", type=Path, metavar="FILE", help="contract: write it as JSON, too")
+    add("--markdown", type=Path, metavar="FILE", help="contract: to a file, not to stdout")
     given = parser.parse_intermixed_args(argv)
 
     words: list[str] = given.words
@@ -76,12 +98,13 @@ def parse(argv: list[str]) -> Options:
         raise Trouble("'self' runs everything; it takes no tests")
     if command == "build" and given.kernel:
         raise Trouble("--kernel does not go with 'build': there is nothing to build")
+    _check_reports(command, given)
     for word in words:
         if not Path(word.split("::", 1)[0]).exists():
             raise Trouble(f"no such test file: {word}")
     return Options(
         command=command,
-        profile=given.profile,
+        profile=given.profile or ("cover" if given.coverage else "plain"),
         tree=given.tree,
         apply_series=given.apply_series,
         kernel=given.kernel,
@@ -89,7 +112,33 @@ def parse(argv: list[str]) -> Options:
         install=not given.no_install,
         snapshot=not given.no_snapshot,
         keyword=given.keyword,
+        markers=given.markers,
         seed=given.seed,
         timeout=given.timeout,
+        coverage=cache.root() / "coverage" if given.coverage is _DEFAULT else given.coverage,
+        events=given.events,
+        json=given.json,
+        markdown=given.markdown,
         paths=words,
     )
+
+
+def _check_reports(command: str, given: argparse.Namespace) -> None:
+    """Raise Trouble for reports that cannot be had."""
+    if (given.json or given.markdown) and command != "contract":
+        raise Trouble("--json and --markdown go with 'contract'")
+    for path in (given.json, given.markdown, given.events):
+        if path and not path.parent.is_dir():
+            raise Trouble(f"no such directory: {path.parent}")
+    if not given.coverage:
+        return
+    if command != "run":
+        raise Trouble(f"--coverage does not go with {command!r}")
+    if given.profile not in (None, "cover"):
+        raise Trouble(f"--coverage needs the profile cover, not {given.profile}")
+    if given.host or given.kernel:
+        raise Trouble("--coverage needs a kernel that is built here")
+    if "::" in str(given.coverage) or given.coverage.is_file():
+        raise Trouble(f"--coverage {given.coverage}: not a directory (tests come before it)")
+    if given.coverage is not _DEFAULT and (given.coverage / "conftest.py").exists():
+        raise Trouble(f"--coverage {given.coverage}: has tests in it (name them before it)")

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("selftests", "fixtures", "netns", "lib", "conftest.py", "pyproject.toml")
 DEFAULT = "selftests/zctap"
 _SKIPPED = {"__pycache__", ".pytest_cache"}
-_HOST_ONLY = ("lib/vm", "lib/run", "lib/setup")
+_HOST_ONLY = ("lib/vm", "lib/run", "lib/setup", "lib/coverage")
 
 
 def archive(extra: dict[str, Path], bytecode: Bytecode) -> bytes:
@@ -97,4 +97,6 @@ def pytest_arguments(options: Options, tests: list[str], root: str = ".") -> lis
     words += ["-q", "--no-header", "--no-summary", "--tb=short"]
     if options.keyword is not None:
         words += ["-k", options.keyword]
+    if options.markers is not None:
+        words += ["-m", options.markers]
     return [*words, *tests]

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from lib.report.ktap import Writer
 from lib.report.model import GOOD, Result, Run
@@ -17,12 +18,16 @@ from lib.trouble import Trouble
 class Supervisor:
     """Takes pieces of the event channel, wherever they come from."""
 
-    def __init__(self, notes: list[str], started: float, deadline: float) -> None:
+    def __init__(
+        self, notes: list[str], started: float, deadline: float, events: Path | None = None
+    ) -> None:
         """`notes` head the report; `started` (time.monotonic()) is when the user pressed enter.
 
-        `deadline` is how long a test may take (s), and what comes before the first.
+        `deadline` is how long a test may take (s), and what comes before the first. The events
+        go to a file, too, if there is a name for it.
         """
         self.run = Run()
+        self._events = events.open("wb") if events else None
         self._writer = Writer(sys.stdout)
         self._notes = notes
         self._started = started
@@ -40,6 +45,9 @@ class Supervisor:
         """Take what came on the event channel; lines may be cut anywhere."""
         *lines, self._partial = (self._partial + piece).split(b"\n")
         for line in lines:
+            if self._events:
+                self._events.write(line + b"\n")
+                self._events.flush()
             announced = self.run.announced
             results = self.run.feed(line)
             self._last_event = time.monotonic()

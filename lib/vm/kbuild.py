@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lib.say import say
 from lib.trouble import Trouble
-from lib.vm import cache, kconfig, make
+from lib.vm import cache, kconfig, make, notes
 from lib.vm.command import run
 from lib.vm.source import Source
 
@@ -26,7 +26,10 @@ _REPRODUCIBLE = {
 
 # Kbuild has a variable for a file and one for a directory, the latter set in its Makefile.
 # On the command line it is expanded anew in each directory: no Makefile is changed.
-_COVER = ["GCOV_PROFILE=$(if $(filter io_uring,$(obj)),y)", "GCOV_PROFILE_veth.o=y"]
+_COVER = [
+    "GCOV_PROFILE=$(if $(filter io_uring,$(obj)),y)",
+    *(f"GCOV_PROFILE_{name}.o=y" for name in ("veth", "skbuff", "gro", "tcp", "tcp_input")),
+]
 
 _BUILD_SPACE = {"plain": cache.GIB, "cover": cache.GIB, "debug": 3 * cache.GIB}
 
@@ -40,6 +43,12 @@ class Kernel:
     version: str  # for people
     uapi: Path | None  # its include/uapi/linux/io_uring.h
     cached: bool
+    notes: Path | None = None  # what gcov needs of the build, see lib/vm/notes.py
+
+    @property
+    def key(self) -> str:
+        """Return what tells this kernel from others."""
+        return self.image.parent.name if self.uapi else cache.key_of(self.image)
 
 
 def from_image(image: Path, profile: str) -> Kernel:
@@ -63,7 +72,9 @@ def kernel_for(source: Source, profile: str) -> Kernel:
     fragment = kconfig.fragment(profile)
     compiler = run(["gcc", "--version"]).decode().splitlines()[0]
     options = json.dumps(kconfig.parse(fragment))
-    inputs = [profile, options, compiler, json.dumps(_REPRODUCIBLE), *_COVER]
+    inputs = [profile, options, compiler, json.dumps(_REPRODUCIBLE)]
+    if profile == "cover":
+        inputs += [*_COVER, notes.FORMAT]
     if source.key:
         key = cache.key_of(source.key, *inputs)
         if found := cache.entry("kernel", key):
@@ -89,7 +100,7 @@ def kernel_for(source: Source, profile: str) -> Kernel:
             image = folder / "arch" / "x86" / "boot" / "bzImage"
             if not source.key:
                 key = cache.key_of(image, *inputs)
-            return _publish(key, image, tree, folder, profile, source.version)
+            return _publish(key, image, tree, folder, profile, source)
 
 
 def _configure(base: list[str], folder: Path, fragment: str, source: Source, tree: Path) -> None:
@@ -109,14 +120,18 @@ def _configure(base: list[str], folder: Path, fragment: str, source: Source, tre
         raise Trouble(f"the config of {source.version} lost {'; '.join(problems)}")
 
 
-def _publish(key: str, image: Path, tree: Path, folder: Path, profile: str, version: str) -> Kernel:
+def _publish(
+    key: str, image: Path, tree: Path, folder: Path, profile: str, source: Source
+) -> Kernel:
     """Put a built kernel into the cache."""
     with cache.publish("kernel", key) as staging:
         shutil.copy2(image, staging / "bzImage")
         shutil.copy2(folder / ".config", staging / "config")
         shutil.copy2(folder / "System.map", staging / "System.map")
         shutil.copy2(tree / "include" / "uapi" / "linux" / "io_uring.h", staging)
-        about = {"profile": profile, "version": version, "build": str(folder)}
+        if profile == "cover":
+            notes.keep(staging / "gcov", folder, tree, source.pristine)
+        about = {"profile": profile, "version": source.version, "build": str(folder)}
         (staging / "about.json").write_text(json.dumps(about))
     cache.prune("kernel", keep=12)
     found = cache.entry("kernel", key)
@@ -133,4 +148,5 @@ def _load(found: Path, *, cached: bool) -> Kernel:
         version=about["version"],
         uapi=found / "io_uring.h",
         cached=cached,
+        notes=found / "gcov" if (found / "gcov").is_dir() else None,
     )

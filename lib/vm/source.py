@@ -35,6 +35,8 @@ class Source:
     # What the tree has to be at, and how it gets there. None: it is the user's own.
     state: str | None = None
     prepare: Callable[[], None] = lambda: None
+    # What the files were before our series; None: it is not in the tree, as far as we know.
+    pristine: patches.Pristine | None = None
 
     @contextmanager
     def tree(self) -> Iterator[tuple[Path, int]]:
@@ -78,6 +80,7 @@ def debian() -> Source:
         path=tree,
         state=key,
         prepare=prepare,
+        pristine=patches.Originals(tree),
     )
 
 
@@ -150,6 +153,7 @@ def of_tree(tree: Path, *, with_series: bool) -> Source:
         # Of no run but this one: the user's files may have changed since the last.
         state=os.urandom(8).hex(),
         prepare=prepare,
+        pristine=(lambda file: _content(tree / file)) if with_series else None,
     )
 
 

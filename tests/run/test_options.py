@@ -11,6 +11,7 @@ import pytest
 from lib.run.options import parse
 from lib.run.supervise import Supervisor
 from lib.trouble import Trouble
+from lib.vm import cache
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,6 +26,14 @@ def test_defaults():
 def test_command_and_options_mix():
     options = parse(["build", "--profile", "debug", "--no-install"])
     assert (options.command, options.profile, options.install) == ("build", "debug", False)
+
+
+def test_coverage_has_its_profile_and_a_place(tmp_path: Path):
+    options = parse(["--coverage", str(tmp_path)])
+    assert (options.profile, options.coverage) == ("cover", tmp_path)
+    options = parse(["-k", "x", "--coverage"])
+    assert options.coverage == cache.root() / "coverage"
+    assert parse([]).coverage is None
 
 
 def test_paths_may_follow_options(tmp_path: Path):
@@ -44,6 +53,13 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["--apply-series"], "goes with --tree"),
         (["build", "--host"], "does not go with 'build'"),
         (["no/such/test.py"], "no such test file"),
+        (["--json", "x.json"], "go with 'contract'"),
+        (["contract", "--json", "/none/x.json"], "no such directory: /none"),
+        (["--coverage", "--profile", "plain"], "needs the profile cover, not plain"),
+        (["--coverage", "--kernel", "/x"], "needs a kernel that is built here"),
+        (["--coverage", "selftests/zctap/test_x.py::test_y"], "not a directory"),
+        (["--coverage", str(ROOT)], "has tests in it"),
+        (["contract", "--coverage"], "does not go with 'contract'"),
     ],
 )
 def test_what_makes_no_sense_is_said(argv: list[str], said: str):
