@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Frames made by hand against scapy's, and segments taken apart."""
 
+from typing import Any
+
 import pytest
 
 from netns.frames import (
@@ -25,9 +27,9 @@ PATHS = {
 }
 
 
-def by_scapy(path, **tcp):
+def by_scapy(path: Path, **tcp: object) -> Any:
     ip = scapy_inet.IP if path.family == 4 else scapy_inet6.IPv6
-    fields = {"id": 0, "flags": "DF"} if path.family == 4 else {}
+    fields: dict[str, object] = {"id": 0, "flags": "DF"} if path.family == 4 else {}
     source, destination = path.addresses
     return (
         scapy_l2.Ether(src=path.macs[0], dst=path.macs[1])
@@ -38,7 +40,7 @@ def by_scapy(path, **tcp):
 
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize("payload", [b"", b"odd", b"even" * 300, b"\xff" * 1400])
-def test_frames_are_scapys(family, payload):
+def test_frames_are_scapys(family: int, payload: bytes) -> None:
     path = PATHS[family]
     ours = path.tcp(5, 6, Flag.ACK | Flag.PSH, payload, options=timestamps(1, 2), window=3)
     options = [("NOP", None), ("NOP", None), ("Timestamp", (1, 2))]
@@ -47,7 +49,7 @@ def test_frames_are_scapys(family, payload):
 
 
 @pytest.mark.parametrize("family", [4, 6])
-def test_segments_are_taken_apart(family):
+def test_segments_are_taken_apart(family: int) -> None:
     path = PATHS[family]
     options = maximum_segment(1460) + SACK_PERMITTED + window_scale(7) + sack((1, 2), (3, 2**32))
     segment = path.tcp(2**32 + 9, 6, Flag.SYN | Flag.ACK, b"data", options=options)
@@ -59,13 +61,13 @@ def test_segments_are_taken_apart(family):
     assert set(parsed.options) == {2, 3, 4, 5}
 
 
-def test_other_frames_are_no_segments():
+def test_other_frames_are_no_segments() -> None:
     path = PATHS[4]
     assert parse(path.ethernet(path.ip(b"datagram", 17))) is None
     assert parse(path.ethernet(b"arp", 0x0806)) is None
 
 
-def test_segment_without_options():
+def test_segment_without_options() -> None:
     path = PATHS[6]
     parsed = parse(path.ethernet(path.ip(path.tcp(1, 2, Flag.RST))))
     assert parsed is not None
@@ -73,7 +75,7 @@ def test_segment_without_options():
 
 
 @pytest.mark.parametrize("payload", [b"", b"odd", b"\xff\xff"])
-def test_unfinished_checksum_is_the_pseudo_headers(payload):
+def test_unfinished_checksum_is_the_pseudo_headers(payload: bytes) -> None:
     path = PATHS[4]
     segment = path.tcp(1, 2, Flag.ACK, payload, summed=False)
     pseudo = path.pseudo(len(segment))

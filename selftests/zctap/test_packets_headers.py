@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Headers of every kind and length in front of the payload, which lands in the region."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from fixtures.peers import Craft, CraftedFlow
+from fixtures.stations import Station
+from netns import Link, Unsupported
+from netns.frames import sack, timestamps
+from netns.peer import Peer, Wire
+from netns.vlan import name_of, vlan
+
+contract = pytest.mark.contract
+both_families = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
+SIZES = (1, 1000, 77)
+VLAN = 5
+
+Frame = Callable[[Peer, int, int], Any]  # the frame of a piece of the stream, given its place
+
+
+def lands_in_region(flow: CraftedFlow, frame: Frame, wire: Wire | None = None) -> None:
+    """Send SIZES, each in such a frame; the bytes come right, and all by way of the region."""
+    peer = flow.peer
+    for size in SIZES:
+        (wire or peer.wire).put(frame(peer, peer.sent.offset, size))
+        peer.sent.offset += size
+        peer.wait_queued(size)
+        flow.drain(size)
+    assert flow.tally.copied == 0, f"copied {flow.tally.copied} of {flow.tally.total} bytes"
+
+
+# -- IPv4 options, IPv6 extension headers, TCP options ----------------------------------------
+
+
+def ip_options() -> dict[str, Any]:
+    """Name -> IPv4 options."""
+    from scapy.layers import inet
+
+    blank = 9 * ["0.0.0.0"]
+    return {
+        "one": [inet.IPOption_NOP()],
+        "forty": [inet.IPOption_NOP()] * 40,
+        "record-route": [inet.IPOption_RR(pointer=4, routers=blank)],
+        "timestamp": [inet.IPOption_Timestamp(pointer=5, flg=0, timestamp=0)],
+        "router-alert": [inet.IPOption_Router_Alert()],
+    }
+
+
+@contract("DEV-1")
+@pytest.mark.parametrize("name", ["one", "forty", "record-route", "timestamp", "router-alert"])
+def test_ip_options(station: Station, craft: Craft, name: str) -> None:
+    """Payload behind IPv4 options lands in the region."""
+    options = ip_options()[name]
+
+    def frame(peer: Peer, at: int, size: int) -> Any:
+        return peer.ether() / peer.ip(options=options) / peer.tcp(at, size)
+
+    lands_in_region(craft(station), frame)
+
+
+def extensions() -> dict[str, Any]:
+    """Name -> IPv6 extension headers."""
+    from scapy.layers import inet6
+
+    # An option that none knows and that asks to be passed over (RFC 8200, 4.2).
+    skipped = inet6.HBHOptUnknown(otype=0x1E, optdata=bytes(30))
+    hop = inet6.IPv6ExtHdrHopByHop(options=[skipped])
+    dest = inet6.IPv6ExtHdrDestOpt(options=[skipped, skipped])
+    # No segment left: this is where it was to go (RFC 8200, 4.4).
+    routing = inet6.IPv6ExtHdrRouting(type=253, segleft=0, addresses=["fd5a::1", "fd5a::2"])
+    return {
+        "hop-by-hop": hop,
+        "destination": dest,
+        "routing": routing,
+        "all": hop / dest.copy() / routing / dest,
+        "long": inet6.IPv6ExtHdrDestOpt(options=[skipped] * 7),
+    }
+
+
+@contract("DEV-1")
+@pytest.mark.parametrize("name", ["hop-by-hop", "destination", "routing", "all", "long"])
+def test_extension_headers(station: Station, craft: Craft, name: str) -> None:
+    """Payload behind IPv6 extension headers lands in the region."""
+    headers = extensions()[name]
+
+    def frame(peer: Peer, at: int, size: int) -> Any:
+        return peer.ether() / peer.ip() / headers.copy() / peer.tcp(at, size)
+
+    lands_in_region(craft(station, 6), frame)
+
+
+TCP_OPTIONS = {
+    "timestamps": timestamps(1, 0),
+    "timestamps-and-sack": timestamps(1, 0) + sack((1, 2), (3, 4), (5, 6)),
+    "padding": b"\1" * 40,
+    "unknown": bytes([254, 40]) + bytes(38),
+}
+
+
+@contract("DEV-1")
+@both_families
+def test_tcp_options(station: Station, craft: Craft, family: int) -> None:
+    """Payload behind a TCP header of up to 60 bytes lands in the region."""
+    flow = craft(station, family)
+    for options in TCP_OPTIONS.values():
+
+        def frame(peer: Peer, at: int, size: int, options: bytes = options) -> bytes:
+            return peer.data(at, size, options=options)
+
+        lands_in_region(flow, frame)
+
+
+@contract("DEV-1")
+def test_longest_headers(station: Station, craft: Craft) -> None:
+    """Payload behind 60 bytes of IPv4 header and 60 of TCP lands in the region."""
+    options = ip_options()["forty"]
+
+    def frame(peer: Peer, at: int, size: int) -> Any:
+        tcp = peer.tcp(at, size, options=[("NOP", None)] * 40)
+        return peer.ether() / peer.ip(options=options) / tcp
+
+    lands_in_region(craft(station), frame)
+
+
+# -- VLAN tags --------------------------------------------------------------------------------
+
+
+def tagged(frame: bytes, *tags: tuple[int, int]) -> bytes:
+    """The frame with these tags, each a type and an id, in it."""
+    inserted = b"".join(kind.to_bytes(2) + number.to_bytes(2) for kind, number in tags)
+    return frame[:12] + inserted + frame[12:]
+
+
+@pytest.fixture
+def vlans(steered_link: Link) -> Iterator[Link]:
+    """The shared link with a VLAN device on either end; addresses stay where they are."""
+    try:
+        with vlan(steered_link.tx, VLAN), vlan(steered_link.rx, VLAN):
+            yield steered_link
+    except Unsupported as error:
+        pytest.skip(str(error))
+
+
+@contract("DEV-1")
+@both_families
+def test_vlan_tag_in_the_frame(vlans: Link, station: Station, craft: Craft, family: int) -> None:
+    """Payload of a frame with an 802.1Q tag in it lands in the region."""
+
+    def frame(peer: Peer, at: int, size: int) -> bytes:
+        return tagged(peer.data(at, size), (0x8100, VLAN))
+
+    lands_in_region(craft(station, family), frame)
+
+
+@contract("DEV-1")
+@both_families
+def test_vlan_tag_beside_the_frame(
+    vlans: Link, station: Station, craft: Craft, family: int
+) -> None:
+    """Payload of a frame whose 802.1Q tag the device carries beside it lands in the region."""
+    wire = Wire(vlans, name_of(VLAN))
+    try:
+        lands_in_region(craft(station, family), Peer.data, wire)
+    finally:
+        wire.close()
