@@ -13,6 +13,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import TypeVar
 
+from lib import waits
+
 T = TypeVar("T")
 
 # What the two probes take on the machine the deadlines were written on (a 2020s x86-64 at 3 GHz,
@@ -82,16 +84,26 @@ def wait_until(
     scaled(seconds). The pauses begin at 1 ms and double up to `interval`.
     """
     limit = scaled(seconds)
-    deadline, pause = time.monotonic() + limit, 0.001
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            text = what if isinstance(what, str) else what()
-            raise TimeoutError(f"not within {limit:.1f} s: {text}")
-        time.sleep(pause)
-        pause = min(interval, pause * 2)
+    begin = time.monotonic()
+    deadline, pause = begin + limit, 0.001
+    try:
+        while True:
+            value = condition()
+            if value:
+                return value
+            if time.monotonic() > deadline:
+                text = what if isinstance(what, str) else what()
+                raise TimeoutError(f"not within {limit:.1f} s: {text}")
+            time.sleep(pause)
+            pause = min(interval, pause * 2)
+    finally:
+        waits.note(_site(condition), time.monotonic() - begin)
+
+
+def _site(condition: Callable[[], object]) -> str:
+    """Name a condition by where it is written."""
+    name: str = getattr(condition, "__qualname__", type(condition).__qualname__)
+    return f"{getattr(condition, '__module__', '')}.{name}".replace(".<locals>", "")
 
 
 def within(limit: float, action: Callable[[], T], what: str) -> T:

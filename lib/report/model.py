@@ -27,6 +27,8 @@ class Result:
     reason: str = ""
     detail: str = ""
     contract: tuple[str, ...] = ()
+    # What was waited for -> seconds, the longest first.
+    waits: dict[str, float] = field(default_factory=dict)
 
     @property
     def module(self) -> str:
@@ -50,6 +52,8 @@ class Run:
     ended: bool = False
     kernel: str = ""
     seed: int | None = None
+    # Test -> ids of docs/contract.md that it names.
+    contract: dict[str, list[str]] = field(default_factory=dict)
     # What the channel brought that it should not have. Makes the run fail.
     complaints: list[str] = field(default_factory=list)
 
@@ -72,6 +76,8 @@ class Run:
             self.kernel = str(event.get("kernel", ""))
             seed = event.get("seed")
             self.seed = seed if isinstance(seed, int) else None
+            contract = event.get("contract")
+            self.contract = contract if isinstance(contract, dict) else {}
         elif kind == "start":
             self.running = str(event["id"])
         elif kind == "result":
@@ -83,7 +89,7 @@ class Run:
         return []
 
     def _result(self, event: dict[str, object]) -> list[Result]:
-        contract = event.get("contract", [])
+        contract, waits = event.get("contract", []), event.get("waits")
         result = Result(
             id=str(event["id"]),
             outcome=str(event["outcome"]),
@@ -91,6 +97,7 @@ class Run:
             reason=str(event.get("reason") or ""),
             detail=str(event.get("detail") or ""),
             contract=tuple(map(str, contract)) if isinstance(contract, list) else (),
+            waits=waits if isinstance(waits, dict) else {},
         )
         if result.outcome not in REPORTED:
             raise ValueError(f"outcome {result.outcome!r}")

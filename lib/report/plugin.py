@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from lib import waits
+
 # A detail longer than this (characters) is cut in the middle.
 _LIMIT = 64 * 1024
 _OUTCOMES = ("failed", "xpassed", "xfailed", "skipped", "passed")
@@ -56,6 +58,7 @@ class Reporter:
             tests=broken + [item.nodeid for item in session.items],
             kernel=os.uname().release,
             seed=getattr(session.config.option, "randomly_seed", None),
+            contract={name: ids for name, ids in self._contract.items() if ids},
         )
         for name, report in zip(broken, self._broken, strict=True):
             self._write(ev="start", id=name)
@@ -64,6 +67,7 @@ class Reporter:
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Announce a test before its set-up: should it bring the kernel down, it is known."""
         self._phases = []
+        waits.take()
         self._write(ev="start", id=nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -98,6 +102,7 @@ class Reporter:
             reason=reason,
             detail=detail,
             contract=self._contract.get(nodeid, []),
+            waits=waits.take(),
         )
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:

@@ -32,6 +32,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lib import waits
 from lib.uring import abi, syscalls
 from lib.uring.abi import CqeFlag, Enter, Feature, Register, Setup
 from lib.uring.op import Sqe
@@ -279,10 +280,13 @@ class Ring:
         spec = abi.Timespec.of(left)
         arg = abi.GeteventsArg(ts=ctypes.addressof(spec))
         flags = Enter.GETEVENTS | Enter.EXT_ARG
+        begin = time.monotonic()
         try:
             syscalls.enter(self.fd, 0, count, flags, ctypes.addressof(arg), ctypes.sizeof(arg))
         except InterruptedError:
             return  # a signal: the caller looks at the queue and the clock again
+        finally:
+            waits.note("completions", time.monotonic() - begin)
 
     def wait_for(self, user_data: int, timeout: float = PATIENCE) -> Cqe:
         """The next completion with that user_data; others are kept for the next wait or reap."""
