@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from lib.run import suite
+from lib.run import known, suite
 from lib.run.bytecode import Bytecode
 from lib.run.options import Options
 from lib.run.reached import begin, end
@@ -62,7 +62,8 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
         begin(options, kernel, guest)
         notes = [f"guest: {guest.origin}", f"profile: {kernel.profile} ({kernel.version})"]
         deadline = options.timeout or guest.machine.test_deadline
-        supervisor = Supervisor(notes, started, deadline, options.events)
+        keep = known.keeper(kernel.key, kernel.profile)
+        supervisor = Supervisor(notes, started, deadline, keep, options.events)
         argv = ["pytest", *suite.pytest_arguments(options, tests)]
         output = b""
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-from lib.run import in_guest, on_host, project
+from lib.run import in_guest, known, on_host, project
 from lib.run.options import Options
 from lib.say import say
 from lib.vm import image, kbuild, source
@@ -15,6 +15,8 @@ from lib.vm.kbuild import Kernel
 def run(options: Options) -> int:
     """Carry out a command and return the exit status. Raises Trouble."""
     started = time.monotonic()
+    if options.command == "contract":
+        return known.report(options)
     if options.host:
         return on_host.run(options, started)
     checks = project.check() if options.command == "self" else 0

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from lib.run import suite
+from lib.run import known, suite
 from lib.run.options import Options
 from lib.run.supervise import Supervisor, verdict
 
@@ -25,7 +25,9 @@ def run(options: Options, started: float) -> int:
     # pytest has no ids for what is outside of its root.
     root = "/" if selection.extra else "."
     notes = [f"host: {os.uname().nodename}"]
-    supervisor = Supervisor(notes, started, options.timeout or _DEADLINE, options.events)
+    keep = known.keeper(known.host_key(), "host")
+    deadline = options.timeout or _DEADLINE
+    supervisor = Supervisor(notes, started, deadline, keep, options.events)
     events, events_write = os.pipe()
     arguments = suite.pytest_arguments(options, selection.host, root)
     environment = {

@@ -92,7 +92,7 @@ def parse(argv: list[str]) -> Options:
         raise Trouble("--tree, --kernel and --host exclude each other")
     if given.apply_series and not given.tree:
         raise Trouble("--apply-series goes with --tree; the reference kernel has the series")
-    if command != "run" and given.host:
+    if command not in ("run", "contract", "timing") and given.host:
         raise Trouble(f"--host does not go with {command!r}")
     if command == "self" and words:
         raise Trouble("'self' runs everything; it takes no tests")

@@ -6,7 +6,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lib.report.ktap import Writer
@@ -19,14 +19,20 @@ class Supervisor:
     """Takes pieces of the event channel, wherever they come from."""
 
     def __init__(
-        self, notes: list[str], started: float, deadline: float, events: Path | None = None
+        self,
+        notes: list[str],
+        started: float,
+        deadline: float,
+        keep: Callable[[Run], None] = lambda run: None,
+        events: Path | None = None,
     ) -> None:
         """`notes` head the report; `started` (time.monotonic()) is when the user pressed enter.
 
-        `deadline` is how long a test may take (s), and what comes before the first. The events
-        go to a file, too, if there is a name for it.
+        `deadline` is how long a test may take (s), and what comes before the first. `keep` is
+        called at the end; the events go to a file, too, if there is a name for it.
         """
         self.run = Run()
+        self._keep = keep
         self._events = events.open("wb") if events else None
         self._writer = Writer(sys.stdout)
         self._notes = notes
@@ -92,6 +98,7 @@ class Supervisor:
         for result in self.run.results.values():
             if result.outcome not in (*GOOD, "skipped"):
                 say(f"{result.outcome}: {result.id}")
+        self._keep(self.run)
         seconds = time.monotonic() - self._started
         say(f"{self.run.summary()} in {seconds:.1f} s")
         return self.run.exit_status()

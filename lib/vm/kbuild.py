@@ -31,6 +31,7 @@ _COVER = [
     *(f"GCOV_PROFILE_{name}.o=y" for name in ("veth", "skbuff", "gro", "tcp", "tcp_input")),
 ]
 
+_IMAGE = Path("arch/x86/boot/bzImage")
 _BUILD_SPACE = {"plain": cache.GIB, "cover": cache.GIB, "debug": 3 * cache.GIB}
 
 
@@ -70,11 +71,7 @@ def kernel_for(source: Source, profile: str) -> Kernel:
     Raises Trouble.
     """
     fragment = kconfig.fragment(profile)
-    compiler = run(["gcc", "--version"]).decode().splitlines()[0]
-    options = json.dumps(kconfig.parse(fragment))
-    inputs = [profile, options, compiler, json.dumps(_REPRODUCIBLE)]
-    if profile == "cover":
-        inputs += [*_COVER, notes.FORMAT]
+    inputs = _inputs(profile, fragment)
     if source.key:
         key = cache.key_of(source.key, *inputs)
         if found := cache.entry("kernel", key):
@@ -97,10 +94,31 @@ def kernel_for(source: Source, profile: str) -> Kernel:
             command = [*base, f"-j{os.cpu_count() or 1}", "bzImage"]
             make.run(command, _REPRODUCIBLE, log, folder / ".zctap-steps", (building, reading))
             say(f"kernel: built in {time.monotonic() - started:.0f} s")
-            image = folder / "arch" / "x86" / "boot" / "bzImage"
+            image = folder / _IMAGE
             if not source.key:
                 key = cache.key_of(image, *inputs)
             return _publish(key, image, tree, folder, profile, source)
+
+
+def _inputs(profile: str, fragment: str) -> list[str]:
+    """Return what a kernel depends on beside its source."""
+    compiler = run(["gcc", "--version"]).decode().splitlines()[0]
+    options = json.dumps(kconfig.parse(fragment))
+    inputs = [profile, options, compiler, json.dumps(_REPRODUCIBLE)]
+    if profile == "cover":
+        inputs += [*_COVER, notes.FORMAT]
+    return inputs
+
+
+def built_key(source: Source, profile: str) -> str | None:
+    """Return the key of what was last built of a source; None if nothing was. Builds nothing."""
+    if shutil.which("gcc") is None:
+        return None
+    inputs = _inputs(profile, kconfig.fragment(profile))
+    if source.key:
+        return cache.key_of(source.key, *inputs)
+    image = cache.root() / "build" / f"{source.name}-{profile}" / _IMAGE
+    return cache.key_of(image, *inputs) if image.is_file() else None
 
 
 def _configure(base: list[str], folder: Path, fragment: str, source: Source, tree: Path) -> None:

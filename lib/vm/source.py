@@ -84,6 +84,16 @@ def debian() -> Source:
     )
 
 
+def at_hand() -> bool:
+    """Whether debian() has nothing to fetch or unpack."""
+    return bool(_unpacked())
+
+
+def _unpacked() -> list[Path]:
+    unpacked = cache.folder("source").glob("debian-*")
+    return [path for path in unpacked if (path / "Makefile").is_file() and path.suffix != ".orig"]
+
+
 def _unpacked_or_new() -> tuple[str, Path]:
     """Return version and path of an unpacked linux-source."""
     tarball = Path("/usr/src", f"{PACKAGE}.tar.xz")
@@ -91,9 +101,7 @@ def _unpacked_or_new() -> tuple[str, Path]:
         version = run(["dpkg-query", "-W", "-f", "${Version}", PACKAGE]).decode()
         tree = cache.folder("source") / f"debian-{version}"
         return version, tree if tree.is_dir() else _unpack(tarball, tree)
-    unpacked = cache.folder("source").glob("debian-*")
-    known = [path for path in unpacked if (path / "Makefile").is_file() and path.suffix != ".orig"]
-    if known:
+    if known := _unpacked():
         tree = max(known, key=lambda path: path.stat().st_mtime)
         return tree.name.removeprefix("debian-"), tree
     fetched = cache.folder("tmp") / f"{os.getpid()}-source"
