@@ -296,7 +296,7 @@ class Ring:
                 batch = self.wait(1, max(0.0, deadline - time.monotonic()))
                 for at, cqe in enumerate(batch):
                     if cqe.user_data == user_data:
-                        others += batch[at + 1 :]
+                        others += batch[:at] + batch[at + 1 :]
                         return cqe
                 others += batch
         finally:

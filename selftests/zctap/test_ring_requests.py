@@ -128,6 +128,13 @@ def test_restrictions_hold(make_ring: MakeRing) -> None:
     assert ring.run(op.nop()).res == 0
 
 
+def test_wait_for_one_keeps_the_others(ring: Ring) -> None:
+    """wait_for() leaves what completed before and after its request to the next wait."""
+    pushed = [ring.push(op.nop()) for _ in range(3)]
+    assert ring.wait_for(pushed[1]).user_data == pushed[1]
+    assert [cqe.user_data for cqe in ring.wait(2)] == [pushed[0], pushed[2]]
+
+
 def test_timeout_expires(ring: Ring) -> None:
     """A timeout without anything else completes with ETIME."""
     assert ring.run(op.timeout(0.001)).error == errno.ETIME
