@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The buffer group behind the fill ring: whose it is, and what happens when there is none."""
+
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from fixtures.exhausted import SEGMENT, Exhausted, MakeExhausted
+from fixtures.rings import Pair
+from fixtures.stations import FILL, MakeStation
+from lib.deadline import wait_until
+from lib.uring import PAGE, BufferRing, Memory, Sqe, SqeFlag, op
+from lib.uring.abi import Op
+from lib.zctap import FillRing, Zctap
+
+contract = pytest.mark.contract
+pytestmark = pytest.mark.usefixtures("prompt_frees")
+
+
+def read_select(fd: int, group: int) -> Sqe:
+    """read(2) into a buffer of a group."""
+    return Sqe(Op.READ, fd, len=PAGE, buf=group, flags=SqeFlag.BUFFER_SELECT)
+
+
+def recv_multishot(fd: int, group: int) -> Sqe:
+    """Multishot receive into buffers of a group."""
+    return op.recv_select(fd, group, multishot=True)
+
+
+@contract("FILL-7")
+@pytest.mark.parametrize("select", [op.recv_select, recv_multishot, read_select])
+def test_nobody_else_selects_from_it(
+    exhausted: Exhausted, pair: Pair, select: Callable[[int, int], Sqe]
+) -> None:
+    """Another request that selects from the fill ring gets ENOBUFS and takes no entry."""
+    exhausted.give(2, 3)
+    pair[1].send(b"kept")
+    for _ in range(3):
+        cqe = exhausted.station.ring.run(select(pair[0].fileno(), FILL))
+        assert cqe.error == errno.ENOBUFS
+        assert cqe.buffer_id is None
+    assert sorted(exhausted.arrivals()) == [2, 3]
+    assert pair[0].recv(100) == b"kept"
+
+
+@contract("FILL-4")
+def test_no_group(make_exhausted: MakeExhausted) -> None:
+    """Without a group the queue has no buffers once the freelist is empty."""
+    exhausted = make_exhausted(fill_group=False)
+    for _ in range(3):
+        assert exhausted.offer() is None
+    counters = exhausted.entry.counters()
+    assert (counters.from_freelist, counters.from_fill) == (exhausted.station.region.pages, 0)
+
+
+@contract("FILL-4")
+def test_freelist_serves_without_a_group(make_station: MakeStation) -> None:
+    """Without a group pages that come back by themselves are used, ten times over."""
+    station = make_station(pages=32, fill_group=False)
+    flow, total = station.flow(rcvbuf=32 << 10), 10 * station.region.size
+    left = total - flow.tcp.feed(total)
+    while flow.tcp.check.offset < total:
+        flow.tcp.read(min(total - flow.tcp.check.offset, max(1, flow.tcp.queued())))
+        left -= flow.tcp.feed(left)
+    counters = station.debug().counters()
+    assert counters.from_freelist > 5 * station.region.pages
+    assert counters.from_fill == 0
+
+
+@contract("FILL-4", "FILL-7")
+def test_group_unregistered_under_the_ifq(exhausted: Exhausted) -> None:
+    """Its entries are out of reach from then on; pages that come free otherwise are used."""
+    exhausted.give(1)
+    parked = exhausted.offer()
+    assert parked
+    exhausted.give(2)
+    exhausted.fill.unregister()
+    assert exhausted.offer(apart=True) is None
+    assert exhausted.entry.counters().from_fill == 1
+    assert exhausted.entry.accounting().user == exhausted.station.region.pages - 1
+    parked.tcp.read(SEGMENT)
+    assert exhausted.arrivals() == [1]
+
+
+@contract("BUF-4", "BUF-3")
+@pytest.mark.parametrize("before", ["none", "unregistered"])
+def test_group_registered_later(make_exhausted: MakeExhausted, before: str) -> None:
+    """Whether or not a group that comes later is adopted, no page is used that is not in it."""
+    exhausted = make_exhausted(fill_group=before != "none")
+    if before != "none":
+        exhausted.fill.unregister()
+    exhausted.station.fill = FillRing(exhausted.station.ring, FILL, exhausted.station.region)
+    exhausted.give(4, 5)
+    assert sorted(exhausted.arrivals()) in ([], [4, 5])
+    assert exhausted.entry.accounting().conserved
+    counters = exhausted.entry.counters()
+    assert (counters.fill_invalid, counters.fill_not_owned) == (0, 0)
+
+
+@contract("FILL-7")
+def test_classic_group_is_no_fill_ring(make_station: MakeStation, pair: Pair) -> None:
+    """A group made by PROVIDE_BUFFERS counts as none, and stays what it is for others."""
+    station = make_station(pages=8, fill_group=False, register=False)
+    ring, fd = station.ring, pair[0].fileno()
+    with Memory(4 * PAGE) as memory:
+        assert ring.run(op.provide_buffers(memory.addr, PAGE, 4, FILL)).res == 0
+        station.register()
+        exhausted = Exhausted(station)
+        assert exhausted.offer() is None
+        counters = exhausted.entry.counters()
+        assert counters.from_fill == counters.fill_invalid == counters.fill_not_owned == 0
+        for number in range(4):
+            pair[1].send(b"message %d" % number)
+            cqe = ring.run(op.recv_select(fd, FILL, length=PAGE))
+            assert (cqe.res, cqe.buffer_id) == (9, number)
+            assert bytes(memory.view[number * PAGE :][:9]) == b"message %d" % number
+        assert ring.run(op.recv_select(fd, FILL, length=PAGE)).error == errno.ENOBUFS
+        # Nothing of it is the kernel's any more when the memory goes.
+        assert exhausted.offer() is None
+
+
+@contract("FILL-7")
+def test_another_group_is_nobodys(exhausted: Exhausted, pair: Pair) -> None:
+    """An ordinary buffer ring of the same ring works beside the fill ring."""
+    exhausted.give(6)
+    with Memory(PAGE) as memory:
+        group = BufferRing(exhausted.station.ring, FILL + 1, 4)
+        group.add(memory.addr, PAGE, 77)
+        group.publish()
+        pair[1].send(b"message")
+        cqe = exhausted.station.ring.run(op.recv_select(pair[0].fileno(), FILL + 1))
+        assert (cqe.res, cqe.buffer_id) == (7, 77)
+        assert bytes(memory.view[:7]) == b"message"
+        group.close()
+    assert exhausted.arrivals() == [6]
+
+
+@contract("FILL-3", "BUF-1", "REG-20")
+def test_entries_of_an_earlier_ifq(exhausted: Exhausted, zctap: Zctap) -> None:
+    """Entries left over from the ring's last ifq name pages that the user has not got any more."""
+    if zctap.unregister_ifq is None:
+        pytest.skip("this kernel has no UNREGISTER_IFQ")
+    station = exhausted.station
+    exhausted.give(0, 1, 2)
+    assert station.ifq
+    station.ifq.close()
+    station.gone()
+    station.register()
+    parked, entry = station.flow(rcvbuf=4 << 20), station.debug()
+
+    def looked_at() -> bool:
+        parked.tcp.feed(SEGMENT)  # not read: no page comes to the user meanwhile
+        return entry.counters().fill_not_owned >= 3
+
+    wait_until(looked_at, entry.dump, 5)
+    counters = entry.counters()
+    assert (counters.fill_not_owned, counters.fill_invalid, counters.from_fill) == (3, 0, 0)
+    parked.tcp.read(parked.tcp.sent.offset)
