@@ -6,10 +6,11 @@ import errno
 import pytest
 
 from fixtures.parking import PARKED
-from fixtures.removal import Removal, any_removal, deletion, removed
+from fixtures.registration import receives, refused, valid
+from fixtures.removal import Removal, any_removal, dead, deletion, removed
 from fixtures.stations import Flow, MakeStation, Station
 from lib.deadline import wait_until
-from lib.zctap import Entry, wait_gone
+from lib.zctap import wait_gone
 from netns import Link
 from netns.byway import Byway
 
@@ -17,31 +18,16 @@ contract = pytest.mark.contract
 HELD = 3000  # bytes that the user holds when the device goes
 
 
-def is_dead(station: Station) -> Entry:
-    """The ifq is dead, and its device has no buffer any more."""
-    entry = station.debug()
-    # The end of a namespace is done by a worker, and may be seen half-way.
-    wait_until(lambda: entry.state().state == "dead", entry.dump, 1)
-    accounting = entry.accounting()
-    assert accounting.conserved
-    assert accounting.driver == 0, f"buffers of a device that is gone: {accounting}"
-    return entry
-
-
 def moves_on(station: Station, link: Link) -> None:
     """REGISTER is EBUSY until UNREGISTER; then the region works on another device."""
     entry = station.debug()
     station.link = link
-    with pytest.raises(OSError) as caught:
-        station.register()
-    assert caught.value.errno == errno.EBUSY, caught.value
+    refused(station, errno.EBUSY, valid(station))
     assert station.ifq is not None
     station.ifq.close()
     wait_gone(entry, station.flush, 0.1)
     station.register()
-    flow = station.flow()
-    flow.transfer(10_000)
-    assert flow.tally.zero_copy, flow.tally
+    receives(station)
     for connection in station.connections:
         connection.close()
     station.at_rest()
@@ -69,7 +55,7 @@ def test_bound_with_nothing(
     """A bound ifq is dead when its device has gone; its ring can bind another device then."""
     station = make_station(own_link)
     removed(own_link, removal)
-    is_dead(station)
+    dead(station)
     moves_on(station, steered_link)
 
 
@@ -88,7 +74,7 @@ def test_bound_with_data(
     held = flow.take(HELD)
     assert any(chunk.zero_copy for chunk in held)
     removed(own_link, removal)
-    entry = is_dead(station)
+    entry = dead(station)
     assert entry.accounting().skb, "the data should still be in the region"
     before = entry.counters()
     seen = flow.tally.zero_copy
@@ -131,7 +117,7 @@ def test_bound_at_the_end_of_its_namespace(
     station = make_station(own_link)
     own_link.rx.ns.close()
     wait_until(lambda: not own_link.tx.exists(), "the namespace has not ended", 5)
-    is_dead(station)
+    dead(station)
     moves_on(station, steered_link)
 
 
@@ -161,4 +147,4 @@ def test_two_queues_of_a_device(own_link: Link, make_station: MakeStation) -> No
     stations = [make_station(own_link), make_station(own_link, queue=0)]
     removed(own_link, deletion)
     for station in stations:
-        is_dead(station)
+        dead(station)

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The device goes in the middle of things: requests armed, frames on their way, registration."""
+
+import contextlib
+import errno
+import random
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+from fixtures.registration import answer, parting, valid
+from fixtures.removal import Removal, dead, deletion, deletion_of_peer, move, removed
+from fixtures.stations import META, MakeStation, Station
+from lib.deadline import scaled, wait_until
+from lib.uring import BufferPool, Sqe, SqeFlag, op
+from lib.uring.abi import RecvSend
+from lib.zctap import IfqReq
+from netns import End, Link
+
+contract = pytest.mark.contract
+ROUNDS, SPREAD = 12, 20_000  # turns of a loop: about as long as the calls take
+_RTM_DELLINK, _REQUEST = 17, 1  # linux/rtnetlink.h, linux/netlink.h
+
+
+def single(station: Station, sqe: Sqe) -> Sqe:
+    """The request as it is."""
+    return sqe
+
+
+def multishot(station: Station, sqe: Sqe) -> Sqe:
+    """The request multishot, with metadata buffers of a group."""
+    BufferPool(station.ring, META, 4, 1024)
+    return replace(
+        sqe,
+        addr=0,
+        len=0,
+        buf=META,
+        ioprio=RecvSend.MULTISHOT,
+        flags=SqeFlag.BUFFER_SELECT,
+    )
+
+
+@contract("REL-3", "RECV-17")
+@pytest.mark.parametrize("shape", [single, multishot])
+@pytest.mark.parametrize("end", ["cancel", "close"])
+def test_armed_request(
+    own_link: Link, make_station: MakeStation, shape: Callable[[Station, Sqe], Sqe], end: str
+) -> None:
+    """A request that waits for data does not hold up the device, and ends as any other."""
+    station = make_station(own_link)
+    flow = station.flow()
+    flow.transfer(3000)
+    armed = station.ring.push(shape(station, flow.receiver.sqe(1 << 20)))
+    station.ring.submit()
+    removed(own_link, deletion)
+    entry = dead(station)
+    assert station.ring.reap() == [], "a completion without a cause"
+    if end == "cancel":
+        assert station.ring.run(op.cancel(armed)).res == 0
+        cqe = station.ring.wait_for(armed)
+        assert (cqe.error, cqe.more) == (errno.ECANCELED, False), cqe
+        station.at_rest()
+    station.close_ring()
+    station.gone()
+    assert not entry.exists()
+
+
+@contract("REL-3", "RECV-19", "RECV-21", "BUF-4")
+@pytest.mark.parametrize("removal", [deletion, deletion_of_peer, move])
+def test_frames_on_their_way(own_link: Link, make_station: MakeStation, removal: Removal) -> None:
+    """The device goes while the peer sends as fast as it can: what has arrived is right."""
+    station = make_station(own_link, pages=1024)
+    flow = station.flow(rcvbuf=4 << 20)
+    with feeding(lambda: flow.tcp.feed(32 << 10)):
+        flow.tcp.wait_queued(20_000)
+        removed(own_link, removal)
+    dead(station)
+    arrived = flow.tcp.queued()
+    assert arrived >= 20_000
+    flow.drain(arrived // 2)
+    flow.tcp.read(flow.tcp.queued())
+    assert flow.tcp.check.offset <= flow.tcp.sent.offset
+
+
+@contextlib.contextmanager
+def feeding(feed: Callable[[], object]) -> Iterator[None]:
+    """Inside, another thread calls `feed` over and over."""
+    over = threading.Event()
+
+    def run() -> None:
+        with contextlib.suppress(OSError):
+            while not over.is_set():
+                feed()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(scaled(5))
+
+
+class Spare:
+    """A veth pair in one namespace, without addresses, whose deletion is one system call."""
+
+    def __init__(self, home: End, serial: int) -> None:
+        self.name = f"spare{serial}"
+        with home.netlink() as ip:
+            ip.link("add", ifname=self.name, kind="veth", peer={"ifname": f"{self.name}x"})
+            (self.ifindex,) = ip.link_lookup(ifname=self.name)
+            ip.link("set", index=self.ifindex, state="up")
+        self._sock = home.ns.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+
+    def delete(self) -> None:
+        """DELLINK."""
+        header = struct.pack("<IHHII", 32, _RTM_DELLINK, _REQUEST, 1, 0)
+        self._sock.send(header + struct.pack("<BxHiII", 0, 0, self.ifindex, 0, 0))
+        self._sock.close()
+
+
+def at_once(rng: random.Random, call: Callable[[], str], action: Callable[[], None]) -> str:
+    """What `call` returns, while another thread does `action` a little earlier or later."""
+    barrier, results = threading.Barrier(2), list[str]()
+
+    def run(act: Callable[[], object], turns: int) -> None:
+        barrier.wait()
+        for _ in range(turns):
+            pass
+        act()
+
+    threads = [
+        threading.Thread(target=run, args=(act, rng.randrange(SPREAD)), daemon=True)
+        for act in (lambda: results.append(call()), action)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(scaled(5))
+    assert not any(thread.is_alive() for thread in threads), "one of the two calls hangs"
+    return results[0]
+
+
+@contract("REL-3", "REG-5", "REG-18")
+def test_registration(make_station: MakeStation, explicit: None, rng: random.Random) -> None:
+    """A device that is deleted while it is being bound: a dead ifq, or ENODEV and nothing."""
+    station = make_station(register=False)
+    for number in range(ROUNDS):
+        spare = Spare(station.link.rx, number)
+        request = valid(station, ifindex=spare.ifindex, queue_id=0)
+        said = at_once(rng, partial(answer, station, request), spare.delete)
+        assert said in ("", "ENODEV"), f"round {number}: {said}"
+        if not said:
+            assert parting(station, IfqReq()) == ""
+        assert parting(station, IfqReq()) == "EINVAL"  # nothing is left of it
+        wait_until(lambda: free(station), "the region is still taken", 0.2)
+        assert parting(station, IfqReq()) == ""
+
+
+@contract("REL-3", "REG-20")
+def test_unregistration(make_station: MakeStation, explicit: None, rng: random.Random) -> None:
+    """A device that is deleted while it is being unbound: both work, and nothing is left."""
+    station = make_station(register=False)
+    for number in range(ROUNDS):
+        spare = Spare(station.link.rx, number)
+        request = valid(station, ifindex=spare.ifindex, queue_id=0)
+        wait_until(partial(free, station, request), "the region is still taken", 0.2)
+        assert at_once(rng, lambda: parting(station, IfqReq()), spare.delete) == ""
+    wait_until(lambda: free(station), "the region is still taken", 0.2)
+
+
+def free(station: Station, request: IfqReq | None = None) -> bool:
+    """Bind the region (to the station's own link), unless the last round's is not released."""
+    said = answer(station, request or valid(station))
+    assert said in ("", "EEXIST"), said
+    return not said
