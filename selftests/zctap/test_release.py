@@ -18,13 +18,6 @@ contract = pytest.mark.contract
 PARKED = 30_000  # bytes: what an unread socket takes without any tuning
 
 
-@pytest.fixture
-def explicit(zctap: Zctap) -> None:
-    """Skips on a kernel that unregisters an ifq only with its ring."""
-    if zctap.unregister_ifq is None:
-        pytest.skip("this kernel has no UNREGISTER_IFQ")
-
-
 def park(station: Station, length: int = PARKED) -> Flow:
     """A connection with `length` bytes in its socket, some of them at least in the region."""
     flow = station.flow()
@@ -224,16 +217,3 @@ def test_buffers_unregistered_under_the_ifq(station: Station) -> None:
     more.tcp.wait_queued(5000)
     more.tcp.read(5000)
     flow.tcp.read(PARKED)
-
-
-@contract("REL-3")
-def test_down_and_up_keeps_the_ifq(own_link: Link, make_station: MakeStation) -> None:
-    """The device taken down and up is still bound, and receives zero-copy."""
-    station = make_station(own_link)
-    flow, rx = station.flow(), own_link.rx
-    with rx.netlink() as ip:
-        ip.link("set", index=rx.ifindex, state="down")
-        ip.link("set", index=rx.ifindex, state="up")
-    assert station.debug().state().state == "active"
-    flow.transfer(20_000)
-    assert flow.tally.zero_copy
