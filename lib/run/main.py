@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-from lib.run import in_guest, known, on_host, project
+from lib.run import in_guest, known, on_host, project, timing
 from lib.run.options import Options
 from lib.say import say
 from lib.vm import image, kbuild, source
@@ -17,6 +17,8 @@ def run(options: Options) -> int:
     started = time.monotonic()
     if options.command == "contract":
         return known.report(options)
+    if options.command == "timing":
+        return timing.report(options)
     if options.host:
         return on_host.run(options, started)
     checks = project.check() if options.command == "self" else 0

@@ -127,6 +127,8 @@ def _check_reports(command: str, given: argparse.Namespace) -> None:
     """Raise Trouble for reports that cannot be had."""
     if (given.json or given.markdown) and command != "contract":
         raise Trouble("--json and --markdown go with 'contract'")
+    if given.events and command not in ("run", "self"):
+        raise Trouble(f"--events does not go with {command!r}")
     for path in (given.json, given.markdown, given.events):
         if path and not path.parent.is_dir():
             raise Trouble(f"no such directory: {path.parent}")
