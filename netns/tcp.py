@@ -65,6 +65,11 @@ class Connection:
         answer = fcntl.ioctl(self.rx, termios.FIONREAD, bytes(4))
         return int(struct.unpack("i", answer)[0])
 
+    def acknowledged(self) -> bool:
+        """Whether the receiving end has got all that was sent (SIOCOUTQ, tcp(7))."""
+        answer = fcntl.ioctl(self.tx, termios.TIOCOUTQ, bytes(4))
+        return struct.unpack("i", answer) == (0,)
+
     def wait_queued(self, length: int) -> None:
         """Wait until at least so many bytes lie in the receiving socket."""
         wait_until(

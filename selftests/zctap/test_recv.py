@@ -37,65 +37,6 @@ def refused(flow: Flow, expected: int, **changes: int) -> None:
     flow.drain(WAITING)
 
 
-# -- waiting, and the end ------------------------------------------------------------------
-
-
-@contract("RECV-14")
-def test_nothing_there_and_not_waiting(station: Station) -> None:
-    """MSG_DONTWAIT on an empty socket is EAGAIN."""
-    flow = station.flow()
-    received = flow.receiver.run(flow.receiver.sqe(100, msg_flags=socket.MSG_DONTWAIT))
-    assert received.error == errno.EAGAIN
-    flow.transfer(100)
-
-
-@contract("RECV-14", "RECV-23")
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"ioprio": RecvSend.POLL_FIRST}, {"flags": SqeFlag.ASYNC}],
-    ids=["plain", "poll-first", "async"],
-)
-def test_request_waits_for_data(station: Station, changes: dict[str, int]) -> None:
-    """On an empty socket the request stays, and completes when data arrives."""
-    flow = station.flow()
-    request = station.ring.push(replace(flow.receiver.sqe(1000), **changes))
-    station.ring.submit()
-    assert station.ring.reap() == []
-    flow.tcp.send(1000)
-    received = flow.receiver.decode(station.ring.wait_for(request))
-    flow.receiver.give_back(flow.accept(received))
-    flow.drain(1000 - received.length)
-
-
-@contract("RECV-15")
-def test_end_of_stream(flow: Flow) -> None:
-    """When the peer closes the data comes first, and then 0, again and again."""
-    flow.tcp.finish()
-    flow.drain(WAITING)
-    for _ in range(2):
-        assert flow.receiver.receive() == []
-
-
-@contract("RECV-15")
-def test_end_of_stream_wakes_a_request(station: Station) -> None:
-    """A request that waits completes with 0 when the peer closes."""
-    flow = station.flow()
-    request = station.ring.push(flow.receiver.sqe(100))
-    station.ring.submit()
-    flow.tcp.finish()
-    assert station.ring.wait_for(request).res == 0
-
-
-@contract("RECV-16")
-def test_reset_by_the_peer(station: Station) -> None:
-    """A request that waits completes with ECONNRESET when the peer resets."""
-    flow = station.flow()
-    request = station.ring.push(flow.receiver.sqe(100))
-    station.ring.submit()
-    flow.tcp.reset()
-    assert station.ring.wait_for(request).error == errno.ECONNRESET
-
-
 @contract("RECV-17", "RECV-29")
 def test_cancelled_request(station: Station) -> None:
     """A cancelled request completes with ECANCELED, and data that comes later is not lost."""
