@@ -207,18 +207,20 @@ class Peer(Connection):
         payload: "int | bytes" = 0,
         flags: Flag = Flag.ACK,
         *,
+        ack: int = 0,
         options: bytes | None = None,
         **header: Any,
     ) -> bytes:
         """The frame of a segment at that offset: so many bytes of the stream, or these.
 
-        header: as in Path.tcp().
+        ack: bytes acknowledged of those that the receiving end never sent. header: as in tcp()
+        of Path.
         """
         if isinstance(payload, int):
             payload = self.bytes_at(at, payload)
         options = self.clock() if options is None else options
         segment = self.path.tcp(
-            self.first + at, self._theirs, flags, payload, options=options, **header
+            self.first + at, self._theirs + ack, flags, payload, options=options, **header
         )
         return self.path.ethernet(self.path.ip(segment))
 
