@@ -162,8 +162,8 @@ def test_open_file_does_not_keep_the_region(station: Station, name: str) -> None
         assert file.read(5)
         station.close()
         assert not entry.path.exists()
-        file.seek(0)
         with contextlib.suppress(OSError):
+            file.seek(0)
             assert not file.read(1 << 16)
 
 
