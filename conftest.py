@@ -12,6 +12,7 @@ pytest_plugins = [
     "fixtures.regions",
     "fixtures.exhausted",
     "fixtures.sampling",
+    "fixtures.feeding",
     "fixtures.ways",
     "fixtures.parking",
     "fixtures.owners",
