@@ -16,5 +16,6 @@ pytest_plugins = [
     "fixtures.ways",
     "fixtures.parking",
     "fixtures.owners",
+    "fixtures.patience",
     "fixtures.guards",
 ]
