@@ -2,7 +2,7 @@
 """Threads that work on one thing at a time together, and fail together.
 
 with Crew() as crew:
-    crew.start(receive)        # each a function that ends by itself, or when crew.over is set
+    crew.start(receive, flow)  # functions that end by themselves, or when crew.over is set
     crew.start(give_back)
 """
 
@@ -26,12 +26,12 @@ class Crew:
         self._seconds = seconds
         self._threads: list[threading.Thread] = []
 
-    def start(self, work: Callable[[], object]) -> None:
+    def start(self, work: Callable[..., object], *args: object) -> None:
         """Run a function in a thread of its own."""
 
         def body() -> None:
             try:
-                work()
+                work(*args)
             except BaseException as error:
                 self.errors.append(error)
                 self.over.set()

@@ -2,7 +2,6 @@
 """Threads that fail together."""
 
 import threading
-from functools import partial
 
 import pytest
 
@@ -13,7 +12,7 @@ def test_all_work_is_done_when_the_block_ends() -> None:
     done: list[int] = []
     with Crew() as crew:
         for number in range(3):
-            crew.start(partial(done.append, number))
+            crew.start(done.append, number)
     assert sorted(done) == [0, 1, 2]
     assert not crew.over.is_set()
 
