@@ -16,20 +16,25 @@ from lib.vm.kbuild import Kernel
 _SUITE = "/suite"
 
 
-def prepare_machine(kernel: Kernel) -> machine.Machine:
-    """Return the machine for a kernel; makes the guest's image if need be. Raises Trouble."""
+def prepare_machine(kernel: Kernel, extra: str = "") -> machine.Machine:
+    """Return the machine for a kernel; makes the guest's image if need be. Raises Trouble.
+
+    `extra` is for the kernel's command line.
+    """
     return machine.Machine(
         kernel=kernel.image,
         root=image.image(),
         accel=qemu.accelerator(kernel.image),
         profile=kernel.profile,
         cpus=machine.cpus(),
+        extra=extra,
     )
 
 
 def start(options: Options, kernel: Kernel) -> Guest:
     """Return a guest and say how it came about. Raises Trouble."""
-    guest = Guest(prepare_machine(kernel), snapshot=options.snapshot)
+    extra = "kmemleak=on" if options.kmemleak else ""
+    guest = Guest(prepare_machine(kernel, extra), snapshot=options.snapshot)
     for remark in guest.remarks:
         say(f"guest: {remark}")
     say(f"guest: {guest.origin} in {guest.seconds:.1f} s ({guest.machine.accel})")

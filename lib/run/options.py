@@ -38,6 +38,8 @@ class Options:
     markers: str | None = None
     seed: int | None = None
     timeout: float | None = None
+    # Whether the kernel looks for memory that has leaked, at the end.
+    kmemleak: bool = False
     # Where to write coverage; None: there is none to be measured.
     coverage: Path | None = None
     events: Path | None = None
@@ -81,6 +83,7 @@ def parse(argv: list[str]) -> Options:
         metavar="DIR",
         help="with counters in the kernel: say which of its lines ran (DIR: in the cache)",
     )
+    add("--kmemleak", action="store_true", help="debug: with a selection of tests, too")
     add("--events", type=Path, metavar="FILE", help="write what happens to FILE, as JSON lines")
     add("--json", type=Path, metavar="FILE", help="contract: write it as JSON, too")
     add("--markdown", type=Path, metavar="FILE", help="contract: to a file, not to stdout")
@@ -115,12 +118,21 @@ def parse(argv: list[str]) -> Options:
         markers=given.markers,
         seed=given.seed,
         timeout=given.timeout,
+        kmemleak=_kmemleak(given, words),
         coverage=cache.root() / "coverage" if given.coverage is _DEFAULT else given.coverage,
         events=given.events,
         json=given.json,
         markdown=given.markdown,
         paths=words,
     )
+
+
+def _kmemleak(given: argparse.Namespace, paths: list[str]) -> bool:
+    """Say whether to look for leaked memory: that takes as long as many a module of tests."""
+    if given.kmemleak and (given.profile != "debug" or given.host):
+        raise Trouble("--kmemleak goes with --profile debug")
+    everything = not paths and given.keyword is None and given.markers is None
+    return bool(given.kmemleak or (given.profile == "debug" and everything and not given.host))
 
 
 def _check_reports(command: str, given: argparse.Namespace) -> None:

@@ -92,6 +92,8 @@ def _flags(options: Options) -> list[str]:
         words += ["--tree", str(options.tree)]
     if options.apply_series:
         words += ["--apply-series"]
+    if options.kmemleak:
+        words += ["--kmemleak"]
     if not options.snapshot:
         words += ["--no-snapshot"]
     return words

@@ -36,6 +36,13 @@ def test_coverage_has_its_profile_and_a_place(tmp_path: Path):
     assert parse([]).coverage is None
 
 
+def test_leaks_are_looked_for_after_all_tests_of_a_debug_run():
+    assert parse(["--profile", "debug"]).kmemleak
+    assert not parse(["--profile", "debug", "-k", "x"]).kmemleak
+    assert parse(["--profile", "debug", "-k", "x", "--kmemleak"]).kmemleak
+    assert not parse([]).kmemleak
+
+
 def test_paths_may_follow_options(tmp_path: Path):
     (tmp_path / "test_x.py").touch()
     test = f"{tmp_path}/test_x.py::test_y"
@@ -59,6 +66,7 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["--coverage", "--kernel", "/x"], "needs a kernel that is built here"),
         (["--coverage", "selftests/zctap/test_x.py::test_y"], "not a directory"),
         (["--coverage", str(ROOT)], "has tests in it"),
+        (["--kmemleak"], "goes with --profile debug"),
         (["contract", "--coverage"], "does not go with 'contract'"),
     ],
 )
