@@ -18,4 +18,5 @@ pytest_plugins = [
     "fixtures.owners",
     "fixtures.patience",
     "fixtures.guards",
+    "fixtures.kmemleak",
 ]

@@ -5,5 +5,5 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def guarded(kernel_log_guard: None, leak_guard: None) -> None:
+def guarded(kmemleak_guard: None, kernel_log_guard: None, leak_guard: None) -> None:
     """Every test here is watched: kernel log, descriptors, links, pinned memory, ifqs."""
