@@ -14,6 +14,7 @@ pytest_plugins = [
     "fixtures.sampling",
     "fixtures.feeding",
     "fixtures.ways",
+    "fixtures.mixing",
     "fixtures.parking",
     "fixtures.owners",
     "fixtures.patience",
