@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Payload in pages that are not this ifq's: copied, and only that (RECV-21)."""
+
+import errno
+
+import pytest
+
+from fixtures.links import QUEUE, UNUSED_QUEUE
+from fixtures.stations import Flow, MakeStation, Station
+from lib.uring import PAGE
+from lib.zctap import Ifq, wait_gone
+from lib.zerocopy import Region
+from netns import Link
+
+contract = pytest.mark.contract
+
+
+def load(flow: Flow, size: int) -> None:
+    """Send, and wait until it lies in the socket."""
+    queued = flow.tcp.queued()
+    flow.tcp.send(size)
+    flow.tcp.wait_queued(queued + size)
+
+
+def unregister(station: Station) -> None:
+    """Close the ifq while its ring lives; skips where that cannot be had."""
+    if station.zctap.unregister_ifq is None:
+        pytest.skip("this kernel unregisters an ifq only with its ring")
+    ifq = station.ifq
+    assert isinstance(ifq, Ifq)
+    ifq.close()
+
+
+@contract("RECV-21")
+@pytest.mark.parametrize("queue", [UNUSED_QUEUE, None], ids=["with-ifq", "without"])
+def test_region_of_another_ring(
+    station: Station, make_station: MakeStation, queue: int | None
+) -> None:
+    """What lies in one ring's region is copied by another, which has one itself or not."""
+    other = make_station(register=False) if queue is None else make_station(queue=queue)
+    flow = station.flow()
+    stranger = Flow(flow.tcp, other.receiver(flow.tcp.rx))
+    flow.tcp.send(20_000)
+    stranger.drain(20_000)
+    assert (stranger.tally.copied, stranger.tally.zero_copy) == (20_000, 0)
+    flow.transfer(20_000)
+    assert flow.tally.zero_copy
+
+
+@contract("RECV-21", "REL-7")
+def test_region_of_a_closed_ifq(station: Station) -> None:
+    """What lies in the region of an ifq that has been closed is copied, on the same ring."""
+    flow = station.flow()
+    load(flow, 20_000)
+    unregister(station)
+    flow.drain(20_000)
+    assert (flow.tally.copied, flow.tally.zero_copy) == (20_000, 0)
+    station.gone()
+
+
+@contract("RECV-21", "REG-20")
+def test_ifq_that_followed_another(station: Station) -> None:
+    """After unregister and register old data is copied, new data is not, in one stream."""
+    flow = station.flow()
+    load(flow, 10_000)
+    old = station.entry
+    unregister(station)
+    with Region(64) as region:
+        region.register(station.ring, 3)
+        station.register(region)
+        flow.receiver.region = region
+        load(flow, 10_000)
+        chunks = flow.take(20_000)
+        kinds = [chunk.zero_copy for chunk in chunks]
+        assert kinds == sorted(kinds), kinds
+        assert flow.tally.copied == 10_000
+        flow.receiver.copy.held.clear()
+        flow.receiver.copy.give(*{chunk.bid for chunk in chunks if not chunk.zero_copy})
+        flow.tcp.close()
+        unregister(station)
+        station.gone()
+        if old is not None:
+            wait_gone(old, station.flush)
+
+
+@contract("RECV-21", "REL-4")
+def test_queue_that_another_ring_has_bound_since(
+    station: Station, make_station: MakeStation
+) -> None:
+    """A ring that took over the queue copies what lies in the region of the ring before it."""
+    flow = station.flow()
+    load(flow, 10_000)
+    station.close_ring()
+    successor = make_station()
+    reader = Flow(flow.tcp, successor.receiver(flow.tcp.rx))
+    load(flow, 10_000)
+    chunks = reader.take(20_000)
+    kinds = [chunk.zero_copy for chunk in chunks]
+    assert kinds == sorted(kinds), kinds
+    assert reader.tally.copied == 10_000
+    reader.receiver.give_back(chunks)
+
+
+@contract("RECV-21", "DEV-2")
+def test_steering_that_changes(own_link: Link, make_station: MakeStation) -> None:
+    """Frames on the bound queue are reported where they lie, those on the other are copied."""
+    station = make_station(own_link, copies=32)
+    flow, expected = station.flow(), []
+    for queue in (QUEUE, UNUSED_QUEUE, QUEUE, UNUSED_QUEUE):
+        own_link.steer(queue)
+        load(flow, 2000)
+        expected.append(queue == QUEUE)
+    chunks = flow.take(8000)
+    kinds = [chunk.zero_copy for chunk in chunks]
+    turns = [kind for at, kind in enumerate(kinds) if at == 0 or kinds[at - 1] != kind]
+    assert turns == expected
+    assert flow.tally.copied == 4000
+    flow.receiver.give_back(chunks)
+
+
+@contract("RECV-21", "RECV-19")
+def test_two_queues_of_two_rings(own_link: Link, make_station: MakeStation) -> None:
+    """A stream over two bound queues: either ring reports its own part and copies the other's."""
+    stations = [make_station(own_link, queue=queue, copies=32) for queue in (0, 1)]
+    flow = stations[0].flow()
+    flows = [flow, Flow(flow.tcp, stations[1].receiver(flow.tcp.rx))]
+    for number in range(6):
+        own_link.steer(number % 2)
+        load(flow, 4000)
+        for reader in flows:
+            reader.drain(2000)
+    for reader in flows:
+        assert reader.tally.zero_copy == reader.tally.copied == 6000
+
+
+@contract("RECV-21", "RECV-28")
+def test_ring_with_a_closed_ifq_can_receive(station: Station) -> None:
+    """Without an ifq any more, all that arrives is copied."""
+    flow = station.flow()
+    flow.transfer(5000)
+    assert flow.tally.zero_copy
+    unregister(station)
+    before = flow.tally.zero_copy
+    flow.transfer(5000)
+    assert flow.tally.zero_copy == before
+
+
+@contract("RECV-21")
+def test_copying_a_region_needs_buffers(station: Station, make_station: MakeStation) -> None:
+    """What another ring must copy waits for its copy buffers, as any data does (RECV-11)."""
+    other = make_station(queue=UNUSED_QUEUE, copies=0)
+    flow = station.flow()
+    stranger = Flow(flow.tcp, other.receiver(flow.tcp.rx))
+    load(flow, PAGE)
+    stranger.refused(stranger.receiver.sqe(PAGE), errno.ENOBUFS)
+    flow.drain(1000)
+    other.copy.give(0)
+    stranger.drain(PAGE - 1000)
+    assert stranger.tally.copied == PAGE - 1000

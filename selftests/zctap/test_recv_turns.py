@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0
+"""RECV_ZC and the older ways to receive take turns on a socket (RECV-22)."""
+
+import os
+import random
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from fixtures.stations import Flow, MakeStation, Station
+from lib.tcp_mmap import TcpMapping
+from lib.uring import PAGE
+
+contract = pytest.mark.contract
+
+REGION = 64  # pages: soon turned over
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """A pipe: reading and writing end."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+@pytest.fixture
+def small(make_station: MakeStation, prompt_frees: None) -> Station:
+    """A region that is soon turned over."""
+    return make_station(pages=REGION)
+
+
+def turn_over(station: Station) -> None:
+    """Let other data go through every page of the region."""
+    station.flow(6, rcvbuf=32 << 10).transfer(3 * REGION * PAGE)
+
+
+def load(flow: Flow, size: int) -> None:
+    """Send, and wait until it lies in the socket."""
+    queued = flow.tcp.queued()
+    flow.tcp.send(size)
+    flow.tcp.wait_queued(queued + size)
+
+
+def mapping(flow: Flow, pages: int) -> TcpMapping:
+    """A place to map payload, or a skip with the reason."""
+    try:
+        return TcpMapping(flow.tcp.rx, pages * PAGE)
+    except OSError as error:
+        pytest.skip(f"no mmap of TCP sockets: {error}")
+
+
+# -- pages that others hand out ----------------------------------------------------------------
+
+
+@contract("RECV-22", "REL-8")
+@pytest.mark.parametrize("size", [100, PAGE, 40_000])
+def test_bytes_in_a_pipe_stay(small: Station, pipe: tuple[int, int], size: int) -> None:
+    """What splice(2) has moved to a pipe stays what it was when the region is filled again."""
+    flow = small.flow()
+    load(flow, size)
+    moved = os.splice(flow.tcp.rx.fileno(), pipe[1], size)
+    assert moved > 0
+    turn_over(small)
+    flow.tcp.check.check(os.read(pipe[0], moved))
+    flow.drain(size - moved)
+
+
+@contract("RECV-22")
+def test_bytes_in_a_pipe_outlive_the_ring(
+    small: Station, make_station: MakeStation, pipe: tuple[int, int]
+) -> None:
+    """They also stay when the ring has been closed, and its region turned over by another."""
+    flow = small.flow()
+    load(flow, 20_000)
+    moved = os.splice(flow.tcp.rx.fileno(), pipe[1], 20_000)
+    small.close_ring()
+    other = make_station(pages=REGION)
+    turn_over(other)
+    flow.tcp.check.check(os.read(pipe[0], moved))
+    flow.tcp.read(20_000 - moved)
+
+
+@contract("RECV-22")
+@pytest.mark.parametrize("frame", ["large", "pages"])
+def test_bytes_that_were_mapped_stay(small: Station, frame: str) -> None:
+    """What TCP_ZEROCOPY_RECEIVE has mapped stays what it was; what it has not can be read."""
+    flow, total = small.flow(), 16 * PAGE
+    # Full pages at the start of a frame are what it would map.
+    flow.transfer(60_000)
+    if frame == "large":
+        load(flow, total)
+    else:
+        for _ in range(16):
+            load(flow, PAGE)
+    area, left = mapping(flow, 16), total
+    try:
+        while left:
+            mapped, hint = area.receive()
+            turn_over(small)
+            flow.tcp.check.check(mapped)
+            left -= len(mapped)
+            step = min(left, hint or PAGE)
+            flow.drain(step)
+            left -= step
+    finally:
+        mapped.release()
+        area.close()
+
+
+# -- turns ---------------------------------------------------------------------------------------
+
+
+class Turns:
+    """Ways to take some of what lies in the socket; each says how much it took."""
+
+    def __init__(self, flow: Flow, pipe: tuple[int, int]) -> None:
+        self.flow, self.pipe = flow, pipe
+        self.fd = flow.tcp.rx.fileno()
+
+    def recv_zc(self, size: int) -> int:
+        """RECV_ZC."""
+        chunks = self.flow.accept(self.flow.receiver.receive(size))
+        self.flow.receiver.give_back(chunks)
+        return sum(len(chunk.data) for chunk in chunks)
+
+    def recv(self, size: int) -> int:
+        """recv(2)."""
+        data = self.flow.tcp.rx.recv(size)
+        self.flow.tcp.check.check(data)
+        return len(data)
+
+    def peek(self, size: int) -> int:
+        """recv(2) with MSG_PEEK, which takes nothing."""
+        check = self.flow.tcp.check
+        check.pattern.check(check.offset, self.flow.tcp.rx.recv(size, socket.MSG_PEEK))
+        return 0
+
+    def discard(self, size: int) -> int:
+        """recv(2) with MSG_TRUNC, which for TCP throws away what it takes."""
+        count = self.flow.tcp.rx.recv_into(bytearray(size), size, socket.MSG_TRUNC)
+        self.flow.tcp.check.offset += count
+        return count
+
+    def read(self, size: int) -> int:
+        """readv(2)."""
+        parts = [bytearray(-(-size // 2)), bytearray(size)]
+        count = os.readv(self.fd, parts)
+        self.flow.tcp.check.check(b"".join(parts)[:count])
+        return count
+
+    def splice(self, size: int) -> int:
+        """splice(2) to a pipe, and read from there."""
+        count = os.splice(self.fd, self.pipe[1], min(size, 16 * PAGE))
+        self.flow.tcp.check.check(os.read(self.pipe[0], count))
+        return count
+
+
+@contract("RECV-22", "RECV-29")
+def test_turns_at_random(source: Station, pipe: tuple[int, int], rng: random.Random) -> None:
+    """All ways to read, in any order, see each byte once and in its place."""
+    flow, total, left = source.flow(rng.choice((4, 6))), 150_000, 150_000
+    turns, taken = Turns(flow, pipe), 0
+    ways: list[Callable[[int], int]] = [
+        turns.recv_zc,
+        turns.recv_zc,
+        turns.recv,
+        turns.peek,
+        turns.discard,
+        turns.read,
+        turns.splice,
+    ]
+    while taken < total:
+        left -= flow.tcp.feed(min(left, rng.choice((1, 500, 1448, 20_000))))
+        if not flow.tcp.queued():
+            flow.tcp.wait_queued(1)
+        taken += rng.choice(ways)(rng.choice((1, 100, 1447, 1448, PAGE, 30_000)))
+
+
+@contract("RECV-22")
+@pytest.mark.parametrize("size", [1, 1000, 20_000])
+def test_each_in_turn(station: Station, pipe: tuple[int, int], size: int) -> None:
+    """RECV_ZC goes on where recv(2) and splice(2) stopped, in the middle of a page or a frame."""
+    flow = station.flow()
+    turns = Turns(flow, pipe)
+    load(flow, 5 * size)
+    for way in (turns.recv_zc, turns.recv, turns.recv_zc, turns.splice, turns.recv_zc):
+        left = size
+        while left:
+            left -= way(left)
+
+
+@contract("RECV-22")
+def test_data_before_the_registration(make_station: MakeStation) -> None:
+    """What arrived before the queue was bound is copied, what comes after is in the region."""
+    station = make_station(register=False)
+    flow = station.flow()
+    load(flow, 10_000)
+    station.register()
+    load(flow, 10_000)
+    chunks = flow.take(20_000)
+    kinds = [chunk.zero_copy for chunk in chunks]
+    assert kinds == sorted(kinds)
+    assert flow.tally.copied == 10_000
+    flow.receiver.give_back(chunks)
