@@ -8,8 +8,10 @@ for it, as for another host, so that no RST gets in between (packet(7)).
 
 import contextlib
 import itertools
+import os
 import socket
 import struct
+import threading
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -94,9 +96,17 @@ class Wire:
         return Path(family, (MAC, self.mac), addresses, ports)
 
     def put(self, *frames: Any, offload: bytes = _NO_OFFLOAD) -> None:
-        """Send these frames: bytes, or packets of scapy."""
-        for frame in frames:
-            self.sock.send(offload + bytes(frame))
+        """Send these frames: bytes, or packets of scapy.
+
+        All from one CPU: where a veth has no NAPI, frames from several may overtake each other.
+        """
+        cpus = os.sched_getaffinity(threading.get_native_id())
+        os.sched_setaffinity(threading.get_native_id(), {min(cpus)})
+        try:
+            for frame in frames:
+                self.sock.send(offload + bytes(frame))
+        finally:
+            os.sched_setaffinity(threading.get_native_id(), cpus)
 
     def collect(self) -> list[bytes]:
         """The frames that have come since the last call."""
