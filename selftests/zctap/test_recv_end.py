@@ -51,8 +51,8 @@ def test_all_data_before_the_end(either_station: Station, size: int) -> None:
 @contract("RECV-15", "RECV-23")
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"ioprio": RecvSend.POLL_FIRST}, {"flags": SqeFlag.ASYNC}],
-    ids=["plain", "poll-first", "async"],
+    [{}, {"ioprio": RecvSend.POLL_FIRST, "flags": SqeFlag.ASYNC}],
+    ids=["plain", "async-poll-first"],
 )
 @pytest.mark.parametrize("waiting", [True, False], ids=["waiting", "ended"])
 def test_end_of_an_empty_stream(way: Way, changes: dict[str, int], waiting: bool) -> None:

@@ -37,7 +37,7 @@ def test_writes_of_every_size(warm: Flow) -> None:
 
 
 @contract("RECV-18")
-@pytest.mark.parametrize("readlen", [1, PAGE, 1 << 31, (1 << 32) - 1])
+@pytest.mark.parametrize("readlen", [1 << 31, (1 << 32) - 1])
 def test_readlen_has_32_bits(source: Station, readlen: int) -> None:
     """The largest readlen is as good as any, and is no negative number."""
     source.flow().bounded(readlen, 3000)
