@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Packet sockets: what one sees of a TCP stream that passes by (packet(7))."""
 
+import errno
 import mmap
 import socket
 import struct
@@ -72,6 +73,10 @@ def read_all(sock: socket.socket, into: Gathered, *, outgoing: bool = False) -> 
             frame, address = sock.recvfrom(_LARGEST)
         except BlockingIOError:
             return
+        except OSError as error:
+            if error.errno != errno.ENETDOWN:
+                raise
+            continue  # told once when the device has gone; what it has received is still there
         if (address[2] == _OUTGOING) == outgoing:
             into.add(frame)
 
