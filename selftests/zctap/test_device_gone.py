@@ -5,9 +5,19 @@ import errno
 
 import pytest
 
-from fixtures.parking import PARKED
+from fixtures.links import QUEUE, LinkPool
+from fixtures.owners import Claims, MakeOwner
+from fixtures.parking import (
+    PARKED,
+    InAcceptQueue,
+    InPacketSocket,
+    InSocket,
+    Park,
+    Parked,
+    keeps,
+)
 from fixtures.registration import receives, refused, valid
-from fixtures.removal import Removal, any_removal, dead, deletion, removed
+from fixtures.removal import Removal, any_removal, dead, deletion, move, removed
 from fixtures.stations import Flow, MakeStation, Station
 from lib.deadline import wait_until
 from lib.zctap import wait_gone
@@ -148,3 +158,48 @@ def test_two_queues_of_a_device(own_link: Link, make_station: MakeStation) -> No
     removed(own_link, deletion)
     for station in stations:
         dead(station)
+
+
+@contract("REL-3", "REL-7", "REL-1", "DBG-2")
+@pytest.mark.parametrize("kind", [InAcceptQueue, InPacketSocket])
+def test_data_elsewhere(
+    own_link: Link,
+    make_station: MakeStation,
+    park: Park,
+    explicit: None,
+    kind: type[Parked],
+) -> None:
+    """Unregistered after its device has gone, a region still drains: its data is read first."""
+    station = make_station(own_link)
+    parked = park(kind, own_link)
+    removed(own_link, deletion)
+    entry = dead(station)
+    assert entry.accounting().skb
+    assert station.ifq is not None
+    station.ifq.close()
+    keeps(entry, 2)
+    parked.intact()
+    wait_gone(entry, station.flush, 0.2)
+
+
+@contract("REL-3", "REL-5", "REL-9", "REG-19")
+def test_owner_killed_after_the_device(
+    own_link: Link,
+    make_owner: MakeOwner,
+    park: Park,
+    claim: Claims,
+    steered_link: Link,
+    link_pool: LinkPool,
+) -> None:
+    """The device goes, then the process: what had arrived is read, and then the region is free."""
+    owner = make_owner(own_link)
+    parked = park(InSocket, own_link)
+    removed(own_link, move)
+    claimed = claim(owner.region)
+    assert claimed.errno(steered_link, QUEUE) == "EEXIST"
+    owner.kill()
+    if owner.entry is not None:
+        keeps(owner.entry, 2)
+    assert claimed.errno(steered_link, QUEUE) == "EEXIST"
+    parked.intact()
+    claimed.granted(steered_link, QUEUE, link_pool.flusher().flush)

@@ -13,13 +13,15 @@ from functools import partial
 
 import pytest
 
+from fixtures.links import QUEUE, LinkPool, new_link
 from fixtures.registration import answer, parting, valid
 from fixtures.removal import Removal, dead, deletion, deletion_of_peer, move, removed
 from fixtures.stations import META, MakeStation, Station
+from lib.child import Child, Hear, Say
 from lib.deadline import scaled, wait_until
 from lib.uring import BufferPool, Sqe, SqeFlag, op
 from lib.uring.abi import RecvSend
-from lib.zctap import IfqReq
+from lib.zctap import Debugfs, IfqReq, Zctap, wait_gone
 from netns import End, Link
 
 contract = pytest.mark.contract
@@ -104,6 +106,32 @@ def feeding(feed: Callable[[], object]) -> Iterator[None]:
     finally:
         over.set()
         thread.join(scaled(5))
+
+
+@contract("REL-3", "REL-7", "REG-19")
+def test_killed_with_its_namespaces(
+    zctap: Zctap, debugfs: Debugfs, steered_link: Link, link_pool: LinkPool, seed: int
+) -> None:
+    """A process is killed that alone had ring, sockets and namespaces: all of it ends."""
+
+    def body(say: Say, hear: Hear) -> None:
+        with new_link() as link:
+            link.steer(QUEUE)
+            held = Station(zctap, link, lambda: None, seed)
+            flow = held.flow()
+            flow.tcp.send(20_000)
+            flow.tcp.wait_queued(20_000)
+            say("receiving")
+            hear()
+            del held
+
+    before = {entry.number for entry in debugfs.entries()}
+    with Child(body) as child:
+        child.expect("receiving")
+        (entry,) = [entry for entry in debugfs.entries() if entry.number not in before]
+        assert entry.accounting().skb
+        child.kill()
+    wait_gone(entry, link_pool.flusher().flush, 5)
 
 
 class Spare:
