@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.links import UNUSED_QUEUE
+from fixtures.links import QUEUE, UNUSED_QUEUE
 from fixtures.stations import COPY, LOADED, META, Flow, MakeStation, Station
 from lib.protect import NONE, READ, protected
 from lib.uring import PAGE, BufferPool, Cqe, CqeFlag, Memory, Sqe, op
@@ -45,14 +45,11 @@ def test_unwritable_page(either_loaded: Flow, access: int) -> None:
 
 @contract("RECV-9", "RECV-29")
 @pytest.mark.parametrize("before", [8, 24, 48])
-@pytest.mark.parametrize("queue", [None, UNUSED_QUEUE], ids=["zero-copy", "copied"])
-def test_metadata_that_ends_midway(
-    make_station: MakeStation, queue: int | None, before: int
-) -> None:
+@pytest.mark.parametrize("queue", [QUEUE, UNUSED_QUEUE], ids=["zero-copy", "copied"])
+def test_metadata_that_ends_midway(make_station: MakeStation, queue: int, before: int) -> None:
     """Where only the first iovs can be written, those are reported, or EFAULT and none."""
     # Small copy buffers make many iovs of copied data, too.
-    options = {} if queue is None else {"queue": queue}
-    station = make_station(copies=32, copy_size=100, **options)
+    station = make_station(queue=queue, copies=32, copy_size=100)
     flow, total = station.flow(), 3000
     flow.tcp.segments(*[500] * 6)
     flow.tcp.wait_queued(total)
