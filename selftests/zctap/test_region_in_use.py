@@ -63,8 +63,9 @@ def pages_are_still_the_kernels(station: Station, parked: Flow) -> None:
     with everything_free_taken():
         parked.tcp.read(LENGTH)
         later = station.flow()
-        later.tcp.send(2 * station.region.size)
-        later.tcp.read(2 * station.region.size)
+        for _ in range(2 * station.region.size // LENGTH):
+            later.tcp.send(LENGTH)
+            later.tcp.read(LENGTH)
     active(station)
 
 

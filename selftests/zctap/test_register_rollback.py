@@ -10,7 +10,7 @@ import pytest
 from fixtures.links import UNUSED_QUEUE
 from fixtures.regions import big_memory
 from fixtures.registration import Traces, accepted, answer, receives, refused, valid
-from fixtures.stations import MakeStation
+from fixtures.stations import MakeStation, Station
 from lib import caps
 from lib.child import Child, Hear, Say
 from lib.uring import PAGE
@@ -63,6 +63,21 @@ def test_region_works_after_a_failed_mapping(make_station: MakeStation, fail_map
     refused(station, errno.ENOMEM, valid(station))
     accepted(station)
     receives(station, 4 * station.region.size)
+
+
+@contract("REG-16", "REG-23")
+def test_failed_mapping_ranks_behind_the_queue(
+    station: Station, make_station: MakeStation, fail_map: Path
+) -> None:
+    """A mapping would fail, and the queue is bound: EBUSY, as the driver is asked first."""
+    second = make_station(pages=4, register=False)
+    fail_map.write_text("1")
+    refused(second, errno.EBUSY, valid(second))
+    refused(second, errno.EINVAL, valid(second, queue_id=99))
+    assert int(fail_map.read_text()) == 1, "pages were mapped before the driver was asked"
+    station.close()
+    refused(second, errno.ENOMEM, valid(second))
+    accepted(second)
 
 
 @contract("REG-18")
