@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Further devices on an end of a link, for a while: VLANs, tunnels, frames beyond 64 KiB.
+"""What else a link may have for a while: VLANs, tunnels, frames beyond 64 KiB, frames in batches.
 
-They have no addresses: Linux takes what is for any of its addresses from any device. So a test may
-send single frames of a connection by way of them.
+The devices have no addresses: Linux takes what is for any of its addresses from any device. So a
+test may send single frames of a connection by way of them.
 """
 
 import contextlib
@@ -93,3 +93,23 @@ def segmentation_up_to(end: End, size: int) -> Iterator[None]:
     finally:
         with end.netlink() as ip:
             ip.link("set", index=end.ifindex, IFLA_GSO_MAX_SIZE=before)
+
+
+@contextlib.contextmanager
+def held_back(end: End, microseconds: int) -> Iterator[None]:
+    """Inside, frames that leave the device are held back, and so come in batches.
+
+    Raises Unsupported.
+    """
+    with end.netlink() as ip:
+        try:
+            ip.tc("add", "netem", end.ifindex, handle="1:", delay=microseconds)
+        except NetlinkError as error:
+            if error.code == errno.ENOENT:
+                raise Unsupported("this kernel has no CONFIG_NET_SCH_NETEM") from error
+            raise
+    try:
+        yield
+    finally:
+        with end.netlink() as ip:
+            ip.tc("del", "netem", end.ifindex, handle="1:")

@@ -12,14 +12,11 @@ LARGEST = 65_535  # ETH_MAX_MTU
 @contextlib.contextmanager
 def mtu(link: Link, size: int) -> Iterator[None]:
     """Inside, both ends take packets of that size."""
-    _set(link, size)
+    ends = (link.tx, link.rx)
+    for end in ends:
+        end.set(mtu=size)
     try:
         yield
     finally:
-        _set(link, link.spec.mtu)
-
-
-def _set(link: Link, size: int) -> None:
-    for end in (link.tx, link.rx):
-        with end.netlink() as ip:
-            ip.link("set", index=end.ifindex, mtu=size)
+        for end in ends:
+            end.set(mtu=link.spec.mtu)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Frames that arrive together, which the device may join (GRO), or hand up one by one."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from fixtures.peers import Craft, CraftedFlow
+from fixtures.stations import Station
+from netns import Link, Unsupported, ethtool
+from netns.device import held_back
+
+contract = pytest.mark.contract
+both_families = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
+BATCH = 16
+
+
+@pytest.fixture(params=[False, True], ids=["no-gro", "gro"], autouse=True)
+def batches(request: pytest.FixtureRequest, steered_link: Link) -> Iterator[None]:
+    """Frames are held back for 3 ms, so that several arrive at once; with GRO and without."""
+    try:
+        with held_back(steered_link.tx, 3000):
+            if request.param:
+                ethtool.set_offload(steered_link.rx, "gro", True)
+            yield
+            ethtool.set_offload(steered_link.rx, "gro", False)
+    except Unsupported as error:
+        pytest.skip(str(error))
+
+
+def send_batch(flow: CraftedFlow, size: int) -> None:
+    """Send a batch of segments at once."""
+    flow.peer.put(*[flow.peer.next(size) for _ in range(BATCH)])
+
+
+@contract("DEV-1", "RECV-19", "RECV-21")
+@both_families
+def test_batches_land_in_the_region(station: Station, craft: Craft, family: int) -> None:
+    """Segments that arrive together are all in the region."""
+    flow = craft(station, family)
+    for size in (1400, 700, 64):
+        send_batch(flow, size)
+        flow.peer.wait_queued(BATCH * size)
+        flow.drain(BATCH * size)
+    assert flow.tally.copied == 0, flow.tally
+
+
+@contract("RECV-19", "BUF-2")
+def test_streams_in_one_batch(station: Station, craft: Craft) -> None:
+    """Segments of several streams that arrive together do not mix."""
+    flows = [craft(station, 4), craft(station, 6), craft(station, 4)]
+    for _ in range(BATCH):
+        for number, flow in enumerate(flows):
+            flow.peer.put(flow.peer.next(300 * (number + 1)))
+    for number, flow in enumerate(flows):
+        size = BATCH * 300 * (number + 1)
+        flow.peer.wait_queued(size)
+        flow.drain(size)
+
+
+@contract("RECV-19", "BUF-2", "BUF-3")
+def test_bad_segments_in_a_batch(station: Station, craft: Craft) -> None:
+    """Of segments that arrive together the bad ones are dropped, and not joined to good ones."""
+    flow = craft(station)
+    peer, size = flow.peer, 1000
+    for number in range(BATCH):
+        at = peer.sent.offset
+        bad = bytearray(peer.data(at, peer.garbage(at, size)))
+        bad[-1 - number] ^= 0xFF
+        peer.put(bad, peer.next(size), peer.data(at, peer.garbage(at, size)))
+    peer.wait_queued(BATCH * size)
+    flow.drain(BATCH * size)
+    peer.probe()
+    assert peer.queued() == 0
