@@ -78,7 +78,7 @@ def test_tail_wraps_around(make_station: MakeStation) -> None:
 
 
 @contract("FILL-3", "BUF-4")
-@pytest.mark.parametrize("count", [8, 100, 1000])
+@pytest.mark.parametrize("count", [8, 1000])
 def test_tail_beyond_the_ring(make_exhausted: MakeExhausted, count: int) -> None:
     """A tail further ahead than the ring is long: good pages are used, once each."""
     exhausted = make_exhausted(fill_entries=8)
