@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Page-aligned memory that can be shared with the kernel, and the addresses of Python buffers."""
 
+import contextlib
 import ctypes
 import mmap
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -70,6 +72,15 @@ class Memory:
         """mprotect(2): `access` is 0 or made of mmap.PROT_READ and so on. OSError."""
         if _mprotect(self.addr + at, self._length(at, size), access):
             raise _error("mprotect")
+
+    @contextlib.contextmanager
+    def protected(self, access: int = 0, *, at: int = 0, size: int | None = None) -> Iterator[None]:
+        """protect() inside, readable and writable again afterwards."""
+        self.protect(access, at=at, size=size)
+        try:
+            yield
+        finally:
+            self.protect(_READ_WRITE, at=at, size=size)
 
     def advise(self, advice: int, *, at: int = 0, size: int | None = None) -> None:
         """madvise(2) with mmap.MADV_DONTNEED or another one. OSError."""
