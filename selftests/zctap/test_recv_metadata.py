@@ -2,6 +2,7 @@
 """Metadata and copy buffers: where they may lie, what is written, and whose they are after."""
 
 import errno
+import mmap
 import socket
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +11,6 @@ import pytest
 
 from fixtures.links import QUEUE, UNUSED_QUEUE
 from fixtures.stations import COPY, LOADED, META, Flow, MakeStation, Station
-from lib.protect import NONE, READ, protected
 from lib.uring import PAGE, BufferPool, Cqe, CqeFlag, Memory, Sqe, op
 from lib.zctap import addr3
 from lib.zctap.abi import IOV_SIZE
@@ -33,11 +33,11 @@ def test_unwritable_address(either_loaded: Flow, addr: int) -> None:
 
 
 @contract("RECV-9", "RECV-29")
-@pytest.mark.parametrize("access", [NONE, READ], ids=["none", "read-only"])
+@pytest.mark.parametrize("access", [0, mmap.PROT_READ], ids=["none", "read-only"])
 def test_unwritable_page(either_loaded: Flow, access: int) -> None:
     """Metadata in a page that may not be written is EFAULT, again and again; no byte is lost."""
     sqe = either_loaded.receiver.sqe(LOADED)
-    with protected(sqe.addr, PAGE, access):
+    with either_loaded.receiver.metadata.protected(access):
         for _ in range(3):
             either_loaded.refused(sqe, errno.EFAULT)
     either_loaded.drain(LOADED)
@@ -56,7 +56,7 @@ def test_metadata_that_ends_midway(make_station: MakeStation, queue: int, before
     memory = Memory(2 * PAGE)
     station.ring.on_close(memory.close)
     sqe = replace(flow.receiver.sqe(total), addr=memory.addr + PAGE - before, len=1024)
-    with protected(memory.addr + PAGE, PAGE):
+    with memory.protected(at=PAGE):
         for _ in range(2):
             queued = flow.tcp.queued()
             cqe = station.ring.run(sqe)
@@ -179,7 +179,7 @@ def test_unwritable_buffer_of_a_group(
     """A buffer that cannot be written is EFAULT, no byte is lost, and F_BUFFER is exact."""
     pool = make_pool(either_station.ring, META, 3, PAGE)
     select = either_loaded.receiver.sqe_select(LOADED, META)
-    with protected(pool.memory.addr, pool.memory.size):
+    with pool.memory.protected():
         cqe = either_station.ring.run(select)
     assert (cqe.error, either_loaded.tcp.queued()) == (errno.EFAULT, LOADED)
     pool.used(cqe)
@@ -220,7 +220,7 @@ def test_unwritable_copy_buffer(bystander: Station, total: int) -> None:
     flow, memory = bystander.flow(), bystander.copy.memory
     flow.tcp.send(total)
     flow.tcp.wait_queued(total)
-    with protected(memory.addr, memory.size):
+    with memory.protected():
         flow.refused(flow.receiver.sqe(total), errno.EFAULT)
     bystander.copy.give()
     flow.drain(total)

@@ -10,7 +10,6 @@ import pytest
 from fixtures.links import UNUSED_QUEUE
 from fixtures.stations import META, Flow, MakeStation, Station
 from lib.deadline import wait_until
-from lib.protect import protected
 from lib.uring import PAGE, Cqe, CqeFlag, RecvSend, Setup
 from lib.zctap import Received
 from lib.zctap.metadata import MetadataGroup, MetadataRing
@@ -225,7 +224,7 @@ def test_metadata_that_cannot_be_written(station: Station) -> None:
     pool = pool_of(station, 3, PAGE)
     flow, before = station.flow(), 0
     shot = Multishot(station, flow, pool)
-    with protected(pool.memory.addr + PAGE, PAGE):
+    with pool.memory.protected(at=PAGE, size=PAGE):
         flow.tcp.send(1000)
         flow.tcp.wait_queued(1000)
         shot.arm()

@@ -92,6 +92,23 @@ def test_metadata_group_with_the_regions_number(loaded: Flow, station: Station) 
     loaded.drain(LOADED - received.length)
 
 
+@contract("RECV-26")
+def test_copy_group_and_a_region_that_is_not_the_first(make_station: MakeStation) -> None:
+    """It is the region's id that counts: with another one than 0, copies may come from group 0."""
+    station = make_station(register=False)
+    station.region.register(station.ring, 7)
+    station.register()
+    flow = station.flow()
+    flow.tcp.send(LOADED)
+    flow.tcp.wait_queued(LOADED)
+    sqe = flow.receiver.sqe(LOADED)
+    flow.refused(replace(sqe, addr3=addr3(LOADED, 7)), errno.EINVAL)
+    received = flow.receiver.run(replace(sqe, addr3=addr3(LOADED, 0)))
+    flow.receiver.give_back(flow.accept(received))
+    flow.drain(LOADED - received.length)
+    assert flow.tally.zero_copy == LOADED
+
+
 @contract("RECV-26", "RECV-7")
 def test_groups_that_are_equal_on_a_ring_without_an_ifq(make_station: MakeStation) -> None:
     """Without an ifq, too, copies and metadata from one group are EINVAL."""

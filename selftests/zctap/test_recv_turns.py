@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """RECV_ZC and the older ways to receive take turns on a socket (RECV-22)."""
 
+import mmap
 import os
 import random
 import socket
@@ -10,11 +11,15 @@ import pytest
 
 from fixtures.stations import Flow, MakeStation, Station
 from lib.tcp_mmap import TcpMapping
-from lib.uring import PAGE
+from lib.uring import PAGE, Memory
+from lib.zerocopy import Region
 
 contract = pytest.mark.contract
 
 REGION = 64  # pages: soon turned over
+MADV_REMOVE = 9  # asm-generic/mman-common.h
+
+Step = Callable[[int], None]
 
 
 @pytest.fixture
@@ -42,14 +47,6 @@ def load(flow: Flow, size: int) -> None:
     queued = flow.tcp.queued()
     flow.tcp.send(size)
     flow.tcp.wait_queued(queued + size)
-
-
-def mapping(flow: Flow, pages: int) -> TcpMapping:
-    """A place to map payload, or a skip with the reason."""
-    try:
-        return TcpMapping(flow.tcp.rx, pages * PAGE)
-    except OSError as error:
-        pytest.skip(f"no mmap of TCP sockets: {error}")
 
 
 # -- pages that others hand out ----------------------------------------------------------------
@@ -83,31 +80,59 @@ def test_bytes_in_a_pipe_outlive_the_ring(
     flow.tcp.read(20_000 - moved)
 
 
+def map_and_turn_over(flow: Flow, frame: str, read: Step, turn: Callable[[], None]) -> None:
+    """Map what can be mapped and read the rest; each piece must outlast a turn of the region."""
+    left = 16 * PAGE
+    # Full pages at the start of a frame are what TCP would map.
+    for size in [left] if frame == "large" else [PAGE] * 16:
+        load(flow, size)
+    try:
+        area = TcpMapping(flow.tcp.rx, left)
+    except OSError as error:
+        pytest.skip(f"no mmap of TCP sockets: {error}")
+    try:
+        while left:
+            mapped, hint = area.receive()
+            turn()
+            flow.tcp.check.check(bytes(mapped))
+            left -= len(mapped)
+            mapped.release()
+            step = min(left, hint or PAGE)
+            read(step)
+            left -= step
+    finally:
+        area.close()
+
+
 @contract("RECV-22")
 @pytest.mark.parametrize("frame", ["large", "pages"])
 def test_bytes_that_were_mapped_stay(small: Station, frame: str) -> None:
     """What TCP_ZEROCOPY_RECEIVE has mapped stays what it was; what it has not can be read."""
-    flow, total = small.flow(), 16 * PAGE
-    # Full pages at the start of a frame are what it would map.
-    flow.transfer(60_000)
-    if frame == "large":
-        load(flow, total)
-    else:
-        for _ in range(16):
-            load(flow, PAGE)
-    area, left = mapping(flow, 16), total
-    try:
-        while left:
-            mapped, hint = area.receive()
-            turn_over(small)
-            flow.tcp.check.check(mapped)
-            left -= len(mapped)
-            step = min(left, hint or PAGE)
-            flow.drain(step)
-            left -= step
-    finally:
-        mapped.release()
-        area.close()
+    flow = small.flow()
+    flow.transfer(60_000)  # opens the congestion window
+    map_and_turn_over(flow, frame, flow.drain, lambda: turn_over(small))
+
+
+@contract("RECV-22", "BUF-5")
+@pytest.mark.parametrize("frame", ["large", "pages"])
+def test_bytes_in_pages_without_a_file_stay(
+    make_station: MakeStation, prompt_frees: None, frame: str
+) -> None:
+    """So it is when the region's file has been truncated: as pages go, nobody's any more."""
+    with Memory(REGION * PAGE, mmap.MAP_SHARED) as memory:
+        station = make_station(region=Region(REGION, memory=memory))
+        flow, other = station.flow(), station.flow(6, rcvbuf=32 << 10)
+        flow.transfer(60_000)
+        # From here on the payload is not where the user sees the region.
+        memory.advise(MADV_REMOVE)
+
+        def turn() -> None:
+            for _ in range(3 * REGION // 2):
+                other.tcp.send(2 * PAGE)
+                other.tcp.read(2 * PAGE)
+
+        map_and_turn_over(flow, frame, flow.tcp.read, turn)
+        station.close()
 
 
 # -- turns ---------------------------------------------------------------------------------------
