@@ -2,16 +2,14 @@
 """No page is lost or counted twice at any moment of a load, and each stream comes whole."""
 
 import random
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from fixtures.mixing import KeepOut
 from fixtures.sampling import Watch
 from fixtures.stations import Flow, MakeStation, Station
 from lib.deadline import wait_until
 from lib.zctap import Sample
-from lib.zctap.probe import DEBUGFS
 from lib.zerocopy import Chunk
 
 contract = pytest.mark.contract
@@ -109,23 +107,10 @@ def test_garbage_in_the_fill_ring(
     books_balance(station, [flow], sampler.stop())
 
 
-@pytest.fixture
-def every_third_on_system_pages() -> Iterator[None]:
-    """The reference device keeps every third frame off the region (DEV-5); skips elsewhere."""
-    switch = Path(DEBUGFS).parent / "veth" / "zctap_system_every"
-    if not switch.exists():
-        pytest.skip(f"no {switch}")
-    before = switch.read_text()
-    switch.write_text("3")
-    yield
-    switch.write_text(before)
-
-
 @contract("BUF-4", "RECV-21", "DBG-3", "DBG-5", "DEV-5")
-def test_mixed_stream(
-    every_third_on_system_pages: None, make_station: MakeStation, watch: Watch
-) -> None:
+def test_mixed_stream(system_every: KeepOut, make_station: MakeStation, watch: Watch) -> None:
     """A stream of region and system pages: both kinds come, in order, and are counted apart."""
+    system_every(3)
     station = make_station(pages=PAGES)
     flow, sampler = station.flow(), watch(station)
     for _ in range(30):

@@ -166,6 +166,49 @@ def test_bad_buffer_rings_are_refused(ring: Ring, offset: int, entries: int) -> 
     assert caught.value.errno == errno.EINVAL
 
 
+def test_tail_is_all_that_counts(ring: Ring, pair: Pair) -> None:
+    """A buffer that was written down but not shown is not taken; shown, it is."""
+    pool = BufferPool(ring, 5, 2, 64, fill=False)
+    pair[1].send(b"kept")
+    pool.add(pool.memory.addr, 64, 0)
+    assert ring.run(op.recv_select(pair[0].fileno(), 5)).error == errno.ENOBUFS
+    pool.publish()
+    cqe = ring.run(op.recv_select(pair[0].fileno(), 5))
+    assert (cqe.res, cqe.buffer_id) == (4, 0)
+
+
+def test_classic_group(ring: Ring, pair: Pair) -> None:
+    """Buffers provided one by one are taken each once; those removed are not taken."""
+    with Memory(PAGE) as area:
+        assert ring.run(op.provide_buffers(area.addr, 64, 4, 5, 10)).res == 0
+        assert ring.run(op.remove_buffers(2, 5)).res == 2
+        seen = set()
+        for number in range(2):
+            pair[1].send(b"message %d" % number)
+            cqe = ring.run(op.recv_select(pair[0].fileno(), 5, length=64))
+            assert cqe.res == 9
+            assert cqe.buffer_id is not None
+            seen.add(cqe.buffer_id)
+            at = 64 * (cqe.buffer_id - 10)
+            assert bytes(area.view[at : at + 9]) == b"message %d" % number
+        assert len(seen) == 2
+        assert seen < {10, 11, 12, 13}
+        pair[1].send(b"kept")
+        assert ring.run(op.recv_select(pair[0].fileno(), 5, length=64)).error == errno.ENOBUFS
+    assert pair[0].recv(100) == b"kept"
+
+
+def test_group_is_of_one_kind(ring: Ring) -> None:
+    """A ring-mapped group takes no provided buffers, and a classic one is not mapped over."""
+    BufferPool(ring, 5, 2, 64)
+    with Memory(PAGE) as area:
+        assert ring.run(op.provide_buffers(area.addr, 64, 1, 5)).error == errno.EINVAL
+        assert ring.run(op.provide_buffers(area.addr, 64, 1, 6)).res == 0
+        with pytest.raises(OSError) as caught:
+            BufferRing(ring, 6, 4)
+        assert caught.value.errno == errno.EEXIST
+
+
 def test_multishot_receive(ring: Ring, pair: Pair) -> None:
     """One request receives until the buffers run out; a second one goes on where it ended."""
     pool = BufferPool(ring, 5, 2, 64)
