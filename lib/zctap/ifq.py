@@ -49,9 +49,14 @@ class Ifq:
         region.held.clear()  # BUF-1: every page begins on the freelist, without references
         self.entry: Entry | None = Debugfs().newest()
 
+    @property
+    def registered(self) -> bool:
+        """Whether it should be: not closed, nor its ring."""
+        return self._open and self.ring.fd >= 0
+
     def close(self) -> None:
         """Unregister, if the kernel can do that and the ring has not done it already."""
-        if self._open and self.ring.fd >= 0 and self.zctap.unregister_ifq is not None:
+        if self.registered and self.zctap.unregister_ifq is not None:
             unregister_ifq(self.ring, self.zctap, IfqReq(ifq_id=self.id))
         self._open = False
 
