@@ -17,7 +17,7 @@ from fixtures.parking import (
     keeps,
 )
 from fixtures.registration import receives, refused, valid
-from fixtures.removal import Removal, any_removal, dead, deletion, move, removed
+from fixtures.removal import REMOVALS, Removal, dead, deletion, end_of_peer_namespace, move, removed
 from fixtures.stations import Flow, MakeStation, Station
 from lib.deadline import wait_until
 from lib.zctap import wait_gone
@@ -54,7 +54,7 @@ def sent_and_closed(station: Station, length: int = PARKED) -> Flow:
 
 
 @contract("REL-3", "RECV-28", "DBG-2", "REG-4")
-@any_removal
+@pytest.mark.parametrize("removal", [deletion, move])
 def test_bound_with_nothing(
     own_link: Link,
     make_station: MakeStation,
@@ -70,7 +70,7 @@ def test_bound_with_nothing(
 
 
 @contract("REL-3", "RECV-21", "RECV-28", "RECV-19", "DBG-2")
-@any_removal
+@pytest.mark.parametrize("removal", REMOVALS)
 def test_bound_with_data(
     own_link: Link,
     make_station: MakeStation,
@@ -102,7 +102,7 @@ def test_bound_with_data(
 
 
 @contract("REL-3", "REL-7", "REL-9", "DBG-2")
-@any_removal
+@pytest.mark.parametrize("removal", [deletion, move, end_of_peer_namespace])
 def test_draining(
     own_link: Link, make_station: MakeStation, explicit: None, removal: Removal
 ) -> None:
