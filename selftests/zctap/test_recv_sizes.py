@@ -36,6 +36,22 @@ def test_writes_of_every_size(warm: Flow) -> None:
     warm.drain(sum(SIZES))
 
 
+@contract("DEV-1", "RECV-19")
+@pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
+def test_super_frames(station: Station, family: int) -> None:
+    """Frames of many segments land in the region as single ones do."""
+    flow, rx, total = station.flow(family), station.link.rx, 16 * (32 << 10)
+    flow.transfer(100_000)
+    frames, zero_copy = rx.stats()["rx_packets"], flow.tally.zero_copy
+    for _ in range(16):
+        flow.tcp.send(32 << 10)
+        flow.drain(32 << 10)
+    frames = rx.stats()["rx_packets"] - frames
+    # Single segments would make 23 of each write.
+    assert frames < 16 * 12, f"{frames} frames"
+    assert flow.tally.zero_copy - zero_copy > 0.98 * total
+
+
 @contract("RECV-18")
 @pytest.mark.parametrize("readlen", [1 << 31, (1 << 32) - 1])
 def test_readlen_has_32_bits(source: Station, readlen: int) -> None:

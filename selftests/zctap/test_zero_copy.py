@@ -5,7 +5,6 @@ from itertools import pairwise
 
 import pytest
 
-from fixtures.links import UNUSED_QUEUE
 from fixtures.stations import Flow, MakeStation, Station
 from lib.uring import PAGE
 from lib.zerocopy import Chunk
@@ -191,30 +190,3 @@ def test_two_sockets_share_a_queue(station: Station) -> None:
             flow.drain(20_000)
     for flow in flows:
         mostly_zero_copy(flow)
-
-
-@contract("RECV-22")
-def test_ordinary_receive_in_between(station: Station) -> None:
-    """recv(2) and RECV_ZC take turns on one socket and lose or repeat nothing."""
-    flow = station.flow()
-    for size in (1, 1000, 5000, 20_000):
-        flow.tcp.send(3 * size)
-        flow.tcp.wait_queued(3 * size)
-        flow.drain(size)
-        flow.tcp.read(size)
-        flow.drain(size)
-
-
-@contract("RECV-21")
-def test_data_of_another_rings_region_is_copied(
-    station: Station, make_station: MakeStation
-) -> None:
-    """Payload in the pages of one ring's ifq is copied when another ring receives it."""
-    other = make_station(queue=UNUSED_QUEUE)
-    flow = station.flow()
-    stranger = Flow(flow.tcp, other.receiver(flow.tcp.rx))
-    flow.tcp.send(20_000)
-    stranger.drain(20_000)
-    assert (stranger.tally.copied, stranger.tally.zero_copy) == (20_000, 0)
-    flow.transfer(20_000)
-    assert flow.tally.zero_copy
