@@ -8,12 +8,14 @@ test may send single frames of a connection by way of them.
 import contextlib
 import errno
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
 from netns.link import End, Unsupported
 
+_TSO_RTT_LOG = Path("/proc/sys/net/ipv4/tcp_tso_rtt_log")
 _ADDR_GEN_NONE = 1  # IN6_ADDR_GEN_MODE_NONE: no frames that nobody asked for
 _ADDR_GEN = [["AF_INET6", {"attrs": [["IFLA_INET6_ADDR_GEN_MODE", _ADDR_GEN_NONE]]}]]
 
@@ -77,22 +79,37 @@ def tunnel(end: End, family: int, remote: str) -> "contextlib.AbstractContextMan
 
 @contextlib.contextmanager
 def segmentation_up_to(end: End, size: int) -> Iterator[None]:
-    """Inside, the device takes frames of that size to be cut up, beyond 64 KiB for IPv6.
+    """Inside, TCP gives the device frames of up to that size, beyond 64 KiB for IPv6.
 
     Raises Unsupported.
     """
     with end.netlink() as ip:
         (device,) = ip.link("get", index=end.ifindex)
-        before = device.get("IFLA_GSO_MAX_SIZE")
-        try:
-            ip.link("set", index=end.ifindex, IFLA_GSO_MAX_SIZE=size)
-        except NetlinkError as error:
-            raise Unsupported(f"no frames of {size} bytes: {error}") from error
+    before = device.get("IFLA_GSO_MAX_SIZE")
+    try:
+        end.set(IFLA_GSO_MAX_SIZE=size)
+    except NetlinkError as error:
+        raise Unsupported(f"no frames of {size} bytes: {error}") from error
+    try:
+        with _whatever_the_round_trip(end):
+            yield
+    finally:
+        end.set(IFLA_GSO_MAX_SIZE=before)
+
+
+@contextlib.contextmanager
+def _whatever_the_round_trip(end: End) -> Iterator[None]:
+    """TCP makes frames smaller when round trips are slow, as on any machine that is (ip-sysctl)."""
+    with end.ns.entered():
+        before = _TSO_RTT_LOG.read_text() if _TSO_RTT_LOG.exists() else None
+        if before:
+            _TSO_RTT_LOG.write_text("31")
     try:
         yield
     finally:
-        with end.netlink() as ip:
-            ip.link("set", index=end.ifindex, IFLA_GSO_MAX_SIZE=before)
+        if before:
+            with end.ns.entered():
+                _TSO_RTT_LOG.write_text(before)
 
 
 @contextlib.contextmanager

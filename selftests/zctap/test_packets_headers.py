@@ -11,11 +11,12 @@ from fixtures.stations import Station
 from netns import Link, Unsupported
 from netns.device import vlan
 from netns.frames import sack, timestamps
+from netns.packet import tap
 from netns.peer import Peer, Wire
 
 contract = pytest.mark.contract
 both_families = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
-SIZES = (1, 1000, 77)
+SIZE, SIZES = 1000, (1, 1000, 77)
 VLAN = 5
 
 Frame = Callable[[Peer, int, int], Any]  # the frame of a piece of the stream, given its place
@@ -164,3 +165,35 @@ def test_vlan_tag_beside_the_frame(vlans: str, station: Station, craft: Craft, f
         lands_in_region(craft(station, family), Peer.data, wire)
     finally:
         wire.close()
+
+
+# -- with copies about -------------------------------------------------------------------------
+
+
+@contract("BUF-2", "RECV-19")
+@both_families
+def test_headers_that_change_under_a_tap(
+    vlans: str, station: Station, craft: Craft, family: int
+) -> None:
+    """The stack writes into headers of frames that a packet socket has, too: no reference is lost.
+
+    Options are filled in, tags and headers taken off. The packet socket reads the right bytes.
+    """
+    between = [None, *({4: ip_options, 6: extensions}[family]().values())]
+    flow = craft(station, family)
+    peer, tapped = flow.peer, tap(station.link.rx)
+    with tapped:
+        for number, extra in enumerate(between):
+            if extra is None:
+                packet = peer.ip() / peer.tcp(peer.sent.offset, SIZE)
+            elif family == 4:
+                packet = peer.ip(options=extra) / peer.tcp(peer.sent.offset, SIZE)
+            else:
+                packet = peer.ip() / extra / peer.tcp(peer.sent.offset, SIZE)
+            frame = bytes(peer.ether() / packet)
+            peer.put(tagged(frame, (0x8100, VLAN)) if number % 2 else frame)
+            peer.sent.offset += SIZE
+        peer.wait_queued(SIZE * len(between))
+        flow.drain(SIZE * len(between))
+        for number in range(len(between)):
+            peer.sent.pattern.check(number * SIZE, tapped.recv(2000)[-SIZE:])

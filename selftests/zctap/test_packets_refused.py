@@ -200,18 +200,18 @@ def test_segment_of_the_past(station: Station, craft: Craft) -> None:
 
 
 @contract("BUF-2", "RECV-19")
-def test_socket_filter_cuts_segments(station: Station, craft: Craft) -> None:
-    """What a socket filter cuts off a segment is not delivered, nor lost: it is sent again."""
-    flow = craft(station)
-    kept = 20 + 300  # header and payload
-    with filtered(flow.peer.rx, kept):
-        for at in range(0, SIZE, 300):
+@pytest.mark.parametrize("size", [1000, 20_000])
+def test_socket_filter_cuts_segments(station: Station, craft: Craft, size: int) -> None:
+    """What a socket filter cuts off a frame is not delivered, nor lost: it is sent again."""
+    flow, kept = craft(station), size * 3 // 10
+    peer = flow.peer
+    with filtered(peer.rx, 20 + kept):  # header and payload
+        for at in range(0, size, kept):
             # Its checksum is not of what is left of it: it must have been seen to by the device.
-            frame = flow.peer.data(at, SIZE - at, summed=False)
-            flow.peer.put(frame, offload=offload())
-            flow.peer.wait_queued(min(at + 300, SIZE))
-            assert flow.peer.queued() == min(at + 300, SIZE)
-    flow.drain(SIZE)
+            peer.put(peer.data(at, size - at, summed=False), offload=offload(1400))
+            peer.wait_queued(min(at + kept, size))
+            assert peer.queued() == min(at + kept, size)
+    flow.drain(size)
 
 
 @contextmanager

@@ -74,6 +74,17 @@ def test_headers_that_fill_a_page(jumbo: None, station: Station, craft: Craft) -
             in_region(flow, size)
 
 
+@contract("DEV-1", "RECV-19", "BUF-2")
+@both_families
+def test_pages_of_padding(jumbo: None, station: Station, craft: Craft, family: int) -> None:
+    """Of a frame with pages of bytes behind its packet none of those is delivered or kept."""
+    flow = craft(station, family)
+    for size in (1, 1000, PAGE, PAGE + 1):
+        flow.peer.put(flow.peer.next(size) + b"\x5a" * (3 * PAGE - 7))
+        in_region(flow, size)
+        station.at_rest()
+
+
 # -- what the device finishes: checksums and segmentation --------------------------------------
 
 
