@@ -106,12 +106,13 @@ def test_other_threads_give_back(
     assert (counters.fill_invalid, counters.fill_not_owned) == (0, 0)
 
 
-@contract("BUF-3", "BUF-4", "FILL-5")
+@contract("BUF-3", "BUF-4", "RECV-19")
 def test_sockets_closed_while_frames_arrive(
     make_station: MakeStation, watch: Watch, feed: Feed, rng: random.Random
 ) -> None:
     """Of six streams four are closed at some point by another thread; the others come whole."""
-    station, total = make_station(pages=PAGES), 200_000
+    # What lies unread in four sockets leaves pages enough for the others.
+    station, total = make_station(pages=512), 200_000
     flows = [station.flow(rng.choice([4, 6]), rcvbuf=32 << 10) for _ in range(6)]
     feed([flow.tcp for flow in flows], total)
     watch(station)

@@ -63,13 +63,13 @@ def test_moody_user(make_station: MakeStation, watch: Watch, rng: random.Random)
     books_balance(station, [flow], sampler.stop())
 
 
-@contract("BUF-4", "BUF-3", "DBG-3", "FILL-5")
+@contract("BUF-4", "BUF-3", "DBG-3")
 def test_sockets_closed_unread(make_station: MakeStation, watch: Watch, rng: random.Random) -> None:
     """Connections that come, are read to some point, and are closed with the rest unread."""
-    station = make_station(pages=PAGES)
+    station = make_station()  # what lies unread in three sockets is less than its 256 pages
     sampler, flows = watch(station), []
     for number in range(12):
-        flow = station.flow(rng.choice([4, 6]), rcvbuf=rng.choice([32, 256]) << 10)
+        flow = station.flow(rng.choice([4, 6]), rcvbuf=rng.choice([16, 64]) << 10)
         flows.append(flow)
         sent = flow.tcp.feed(rng.randrange(1, 200_000))
         flow.drain(rng.randrange(1, min(sent, 8000) + 1))
@@ -131,9 +131,8 @@ def test_closing_with_data_everywhere(make_station: MakeStation, watch: Watch) -
     assert any(chunk.zero_copy for chunk in held)
     station.close_ring()
     wait_until(lambda: entry.state().state == "draining", entry.dump)
-    accounting = entry.accounting()
-    assert accounting.driver == 0
-    assert accounting.skb > 0
+    wait_until(lambda: entry.accounting().driver == 0, entry.dump)
+    assert entry.accounting().skb > 0
     flow.tcp.read(40_000)
     station.gone()
     samples = sampler.stop()

@@ -5,8 +5,9 @@ import random
 
 import pytest
 
-from fixtures.exhausted import SEGMENT, Exhausted
+from fixtures.exhausted import SEGMENT, Exhausted, MakeExhausted
 from fixtures.stations import MakeStation
+from lib.deadline import wait_until
 from lib.uring import PAGE
 from lib.zctap.debugfs import PageRefs
 
@@ -104,6 +105,30 @@ def test_returns_of_a_page_may_come_together(exhausted: Exhausted) -> None:
     assert len(flow.take(SEGMENT, readlen=SEGMENT // 3 + 1)) == 3
     exhausted.fill.give([5, 5, 5])
     assert exhausted.arrivals() == [5]
+    counters = exhausted.entry.counters()
+    assert (counters.fill_invalid, counters.fill_not_owned) == (0, 0)
+
+
+@contract("BUF-2", "FILL-1")
+def test_many_references_of_one_page(make_exhausted: MakeExhausted) -> None:
+    """A page reported in 300 pieces has 300 user references, and is free after 300 returns."""
+    exhausted, pieces = make_exhausted(pages=2, fill_entries=512), 300
+    exhausted.give(1)
+    flow = exhausted.offer()
+    assert flow
+    held = [flow.take(1)[0].bid for _ in range(pieces)]
+    held += [chunk.bid for chunk in flow.take(SEGMENT - pieces)]
+    assert held == [1] * (pieces + 1)
+    assert refs_of(exhausted, 1) == (0, pieces + 1)
+    exhausted.fill.give(held[1:])
+
+    def one_left() -> bool:
+        assert exhausted.offer() is None  # but it has the kernel look at some more entries
+        return refs_of(exhausted, 1) == (0, 1)
+
+    wait_until(one_left, exhausted.entry.dump, 5)
+    exhausted.fill.give(held[:1])
+    assert exhausted.arrivals() == [1]
     counters = exhausted.entry.counters()
     assert (counters.fill_invalid, counters.fill_not_owned) == (0, 0)
 
