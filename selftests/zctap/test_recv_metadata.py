@@ -12,7 +12,7 @@ import pytest
 from fixtures.links import QUEUE, UNUSED_QUEUE
 from fixtures.stations import COPY, LOADED, META, Flow, MakeStation, Station
 from lib.uring import PAGE, BufferPool, Cqe, CqeFlag, Memory, Sqe, op
-from lib.zctap import addr3
+from lib.zctap import CopyRing, addr3
 from lib.zctap.abi import IOV_SIZE
 from lib.zctap.metadata import MetadataGroup, MetadataRing
 
@@ -199,6 +199,42 @@ def test_copy_group_that_does_not_exist(bystander: Station) -> None:
     flow.tcp.wait_queued(1000)
     flow.refused(replace(flow.receiver.sqe(1000), addr3=addr3(1000, COPY + 1)), errno.ENOBUFS)
     flow.drain(1000)
+
+
+@contract("RECV-11", "RECV-29")
+def test_copy_group_that_is_no_ring(bystander: Station) -> None:
+    """A classic group is no copy ring: ENOBUFS, the data stays and the buffers are untouched."""
+    flow, group, size = bystander.flow(), COPY + 1, 2 * PAGE
+    memory = Memory(size)
+    bystander.ring.on_close(memory.close)
+    assert bystander.ring.run(op.provide_buffers(memory.addr, PAGE, 2, group)).error == 0
+    flow.tcp.send(1000)
+    flow.tcp.wait_queued(1000)
+    flow.refused(replace(flow.receiver.sqe(1000), addr3=addr3(1000, group)), errno.ENOBUFS)
+    assert not any(memory.view)
+    assert bystander.ring.run(op.remove_buffers(2, group)).res == 2
+    flow.drain(1000)
+
+
+@contract("RECV-29", "RECV-18")
+def test_copy_buffer_at_a_bad_address(bystander: Station) -> None:
+    """What was copied before a buffer that cannot be written is reported first, EFAULT next."""
+    flow, size = bystander.flow(), 100
+    good = flow.receiver.copy
+    bad = CopyRing(bystander.ring, COPY + 1, 4, size, fill=False)
+    bad.give(0)
+    bad.add(8, size, 1)
+    bad.give(2)
+    flow.tcp.send(1000)
+    flow.tcp.wait_queued(1000)
+    flow.receiver.copy = bad
+    received = flow.receiver.run(flow.receiver.sqe(1000))
+    assert 0 < received.length <= size
+    flow.accept(received)
+    for _ in range(2):
+        flow.refused(flow.receiver.sqe(1000), errno.EFAULT)
+    flow.receiver.copy = good
+    flow.drain(1000 - received.length)
 
 
 @contract("RECV-21")
