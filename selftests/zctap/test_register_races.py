@@ -135,9 +135,9 @@ def test_one_ring_from_two_threads(idle: Station, rng: random.Random, explicit: 
         assert sorted(at_once(rng, unregister, unregister)) == ["", "EINVAL"]
         taken_over(idle)
         assert unregister() == ""
-        # The region may still drain; the ring has no ifq, so EBUSY is for the second only.
+        # The last region may still drain: then both are EEXIST, or who came first was too early.
         said = wait_until(lambda: settled(at_once(rng, register, register)), "no winner", 2)
-        assert sorted(said) == ["", "EBUSY"]
+        assert sorted(said) in (["", "EBUSY"], ["", "EEXIST"]), said
         assert unregister() == ""
     taken_over(idle)
     receives(idle)
