@@ -68,7 +68,9 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
         notes = [f"guest: {guest.origin}", f"profile: {kernel.profile} ({kernel.version})"]
         deadline = options.timeout or guest.machine.test_deadline
         keep = known.keeper(kernel.key, kernel.profile)
-        supervisor = Supervisor(notes, started, deadline, keep, options.events)
+        # Up to three scans of all memory, see lib/kmemleak.py.
+        ending = 12 * guest.machine.patience if options.kmemleak else 0.0
+        supervisor = Supervisor(notes, started, deadline, keep, options.events, ending=ending)
         argv = ["pytest", *suite.pytest_arguments(options, tests)]
         output = b""
         try:

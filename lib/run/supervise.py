@@ -25,14 +25,18 @@ class Supervisor:
         deadline: float,
         keep: Callable[[Run], None] = lambda run: None,
         events: Path | None = None,
+        *,
+        ending: float = 0.0,
     ) -> None:
         """`notes` head the report; `started` (time.monotonic()) is when the user pressed enter.
 
         `deadline` is how long a test may take (s), and what comes before the first. `keep` is
-        called at the end; the events go to a file, too, if there is a name for it.
+        called at the end; the events go to a file, too, if there is a name for it. The last
+        test may take `ending` seconds more, for what is done once at the end of all.
         """
         self.run = Run()
         self._keep = keep
+        self._ending = ending
         self._events = events.open("wb") if events else None
         self._writer = Writer(sys.stdout)
         self._notes = notes
@@ -45,7 +49,8 @@ class Supervisor:
     @property
     def until(self) -> float:
         """When patience ends: of the running test, or of whatever is between tests."""
-        return self._last_event + self._deadline
+        last = self.run.announced and len(self.run.pending()) <= 1
+        return self._last_event + self._deadline + (self._ending if last else 0.0)
 
     def feed(self, piece: bytes) -> None:
         """Take what came on the event channel; lines may be cut anywhere."""

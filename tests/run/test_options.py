@@ -127,6 +127,14 @@ def test_host_mode_needs_root(tmp_path: Path):
     assert "needs root" in done.stderr
 
 
+def test_the_last_test_may_take_longer():
+    supervisor = Supervisor([], 0.0, 60, ending=1000)
+    supervisor.feed(b'{"ev": "session", "tests": ["m.py::a", "m.py::b"]}\n')
+    before = supervisor.until
+    supervisor.feed(b'{"ev": "result", "id": "m.py::a", "outcome": "passed"}\n')
+    assert supervisor.until > before + 999
+
+
 def test_supervisor_puts_cut_lines_together(capsys: pytest.CaptureFixture[str]):
     supervisor = Supervisor(["guest: booted"], 0.0, 60)
     stream = (
