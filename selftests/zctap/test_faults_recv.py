@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Receiving while memory or a copy to the user fails: nothing of the stream is lost or doubled."""
+
+import errno
+from dataclasses import replace
+
+import pytest
+
+from fixtures.faults import Log
+from fixtures.stations import META, Flow, MakeStation, Station
+from lib.faults import MEMORY, PAGES, USERCOPY, Faults, Shot
+from lib.uring import Cqe, Setup, Sqe
+from lib.uring.abi import Enter, RecvSend
+from lib.uring.syscalls import enter
+from lib.zctap.metadata import MetadataRing
+
+contract = pytest.mark.contract
+
+SIZE = 6000  # bytes: several segments, several iovs
+TIMES = 8  # more than a call could try again
+# What fails for longer; of the other kind just one fails, at each place in turn.
+lasting = pytest.mark.parametrize("lasting", [MEMORY, USERCOPY], ids=["memory", "copies"])
+
+
+class Mode:
+    """One way to ask: how the submission looks, and where the iovs are."""
+
+    flow: Flow
+
+    def __init__(self, station: Station, *, select: bool, multishot: bool) -> None:
+        self.station, self.ring, self.multishot = station, station.ring, multishot
+        self.metadata = MetadataRing(station.ring, META, 4, 256) if select else None
+        self.connect()
+
+    def connect(self) -> None:
+        """Go on with a new connection."""
+        self.flow = self.station.flow()
+
+    def send(self) -> None:
+        """Send SIZE bytes, and see them arrive."""
+        self.flow.tcp.send(SIZE)
+        self.flow.tcp.wait_queued(SIZE)
+
+    def sqe(self) -> Sqe:
+        """The submission for SIZE bytes."""
+        if self.metadata is None:
+            return self.flow.receiver.sqe(SIZE)
+        sqe = self.flow.receiver.sqe_select(SIZE, META)
+        return replace(sqe, ioprio=RecvSend.MULTISHOT) if self.multishot else sqe
+
+    def accept(self, cqe: Cqe) -> int:
+        """Check a completion and what it brought, and give all of it back; how many bytes."""
+        view = None
+        if self.metadata is not None:
+            view = self.metadata.used(cqe)
+        received = self.flow.receiver.decode(cqe, view)
+        self.flow.receiver.give_back(self.flow.accept(received))
+        if self.metadata is not None and cqe.buffer_id is not None:
+            self.metadata.give(cqe.buffer_id)
+        return received.length
+
+    def finish(self, shot: Shot, request: int, log: Log) -> None:
+        """Take what the request completes with until it ends, and check that this is all."""
+        # A multishot request that can be neither armed nor handed to a worker is cancelled.
+        also = (errno.ECANCELED,) if self.multishot and shot.sites & {MEMORY, PAGES} else ()
+        got, more = 0, True
+        while more and got < SIZE:
+            cqe = self.ring.wait_for(request)
+            got, more = got + self.accept(cqe), cqe.more
+            log.note(shot, cqe.error, *also)
+            assert self.multishot or not more, f"{shot}: {cqe}"
+        left = self.flow.tcp.queued()
+        assert left == SIZE - got, f"{shot}: {got} of {SIZE} bytes reported, {left} left"
+        self.flow.drain(left)
+        if more:
+            self.flow.tcp.finish()
+            cqe = self.ring.wait_for(request)
+            assert cqe.res in {0, *(-error for error in also)}, f"{shot}: {cqe} at the end"
+            assert not cqe.more, f"{shot}: {cqe} after the end"
+            self.accept(cqe)
+        if self.multishot:
+            self.flow.tcp.close()
+            self.connect()
+
+
+either_way = pytest.mark.parametrize("multishot", [False, True], ids=["single", "multishot"])
+
+
+@contract("RECV-9", "RECV-29", "RECV-30")
+@either_way
+@lasting
+def test_data_that_is_there(
+    faults: Faults, either_station: Station, multishot: bool, lasting: str
+) -> None:
+    """Each allocation and each copy of a call that finds its data fails in turn."""
+    station, log = either_station, Log()
+    mode = Mode(station, select=True, multishot=multishot)
+    for shot in faults.shots(lasting, TIMES):
+        mode.send()
+        request = station.ring.push(mode.sqe())
+        shot.run(station.ring.submit)
+        log.note(shot, shot.error, errno.EAGAIN)  # no memory for the request: it stays queued
+        mode.finish(shot, request, log)
+    assert log.fired[USERCOPY] >= 1, log
+    assert log.said["EFAULT"] or lasting != USERCOPY, log
+
+
+@contract("RECV-9", "RECV-14", "RECV-29", "RECV-30")
+@either_way
+@lasting
+def test_data_that_comes_later(
+    faults: Faults, make_station: MakeStation, multishot: bool, lasting: str
+) -> None:
+    """Each allocation and each copy fails when a waiting request gets its data."""
+    station, log = make_station(ring_flags=Setup.SINGLE_ISSUER | Setup.DEFER_TASKRUN), Log()
+    mode = Mode(station, select=multishot, multishot=multishot)
+    for shot in faults.shots(lasting, TIMES):
+        request = station.ring.push(mode.sqe())
+        station.ring.submit()
+        mode.send()
+        assert not station.ring.ready()
+        shot.run(lambda: enter(station.ring.fd, 0, 0, Enter.GETEVENTS, 0, 0))
+        log.note(shot, shot.error)
+        mode.finish(shot, request, log)
+    assert log.fired[USERCOPY] >= 1, log
+    assert log.said["EFAULT"] or lasting != USERCOPY, log
