@@ -18,6 +18,8 @@ from weakref import WeakKeyDictionary
 from lib.deadline import wait_until
 from lib.pattern import Pattern
 from netns.frames import (
+    ETH_HEADER,
+    IP_HEADER,
     SACK_PERMITTED,
     TCP_HEADER,
     Flag,
@@ -35,7 +37,7 @@ MAC = "02:5a:c7:a9:00:09"  # locally administered
 ADDRESS = {4: "198.18.0.9", 6: "fd5a:c7a9::9"}  # in LinkSpec's networks
 
 _ETH_P_ALL = 0x0003
-_SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33  # asm-generic/socket.h
 _SOL_PACKET, _VNET_HDR, _IGNORE_OUTGOING = 263, 15, 23  # linux/if_packet.h
 _NO_OFFLOAD = bytes(10)
 _INVERTED = bytes(range(255, -1, -1))
@@ -61,16 +63,14 @@ def _introduce(link: Link) -> str:
     return _mac_of[link]
 
 
-def offload(
-    size: int = 0, *, family: int = 4, header: int = 0, ip_header: int = 0, linear: int = 0
-) -> bytes:
+def offload(size: int = 0, *, family: int = 4, linear: int = 0) -> bytes:
     """A struct virtio_net_hdr: the device finishes the checksum, and cuts the frame up.
 
-    size: bytes of payload a segment, 0 for a single one. header: of Ethernet and all before TCP.
-    linear: how much of the frame lies in one piece at least.
+    size: bytes of payload a segment, 0 for a single one. linear: how much of the frame lies in
+    one piece at least.
     """
     kind = {4: 1, 6: 4}[family] if size else 0  # VIRTIO_NET_HDR_GSO_TCPV4, _TCPV6
-    start = header or 14 + (ip_header or {4: 20, 6: 40}[family])
+    start = ETH_HEADER + IP_HEADER[family]
     return struct.pack("<BBHHHH", 1, kind, linear or start + TCP_HEADER, size, start, 16)
 
 
@@ -81,10 +81,10 @@ class Wire:
         self.link, self.mac = link, _introduce(link)
         self.sock = link.tx.ns.socket(socket.AF_PACKET, socket.SOCK_RAW)
         try:
+            self.sock.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, 4 << 20)  # send() never waits
             self.sock.setsockopt(_SOL_PACKET, _VNET_HDR, 1)
             self.sock.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)
-            with link.tx.ns.entered():
-                self.sock.bind((ifname or link.tx.ifname, _ETH_P_ALL))
+            self.sock.bind((ifname or link.tx.ifname, _ETH_P_ALL))
         except BaseException:
             self.sock.close()
             raise
