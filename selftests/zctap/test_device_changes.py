@@ -3,6 +3,7 @@
 
 import random
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from pyroute2.netlink.exceptions import NetlinkError
@@ -11,7 +12,7 @@ from fixtures.links import QUEUE, new_link
 from fixtures.registration import active, receives
 from fixtures.stations import MakeStation, Station
 from lib.zctap import wait_gone
-from netns import End, Link, LinkSpec, ethtool, xdp
+from netns import End, Link, LinkSpec, Unsupported, bond, ethtool, xdp
 
 contract = pytest.mark.contract
 MOSTLY = 0.98  # the stack may copy now and then (RECV-21)
@@ -171,6 +172,23 @@ def test_xdp_program(own_link: Link, make_station: MakeStation, explicit: None, 
         wait_gone(entry, station.flush, 0.2)
         flow.tcp.send(5000)
         flow.tcp.read(5000)
+
+
+@contract("REL-3")
+def test_xdp_program_of_a_bond(own_link: Link, make_station: MakeStation, explicit: None) -> None:
+    """Nor does a bond above it bring a program to a device while a queue is bound."""
+    with ExitStack() as stack:
+        try:
+            upper = stack.enter_context(bond.bonded(own_link.rx))
+        except Unsupported as error:
+            pytest.skip(str(error))
+        station = make_station(own_link)
+        with pytest.raises(NetlinkError), xdp.attached(upper):
+            pass
+        active(station)
+        unregister(station)
+        with xdp.attached(upper), pytest.raises(OSError):
+            station.register()
 
 
 @contract("REG-14", "REG-18")
