@@ -97,9 +97,9 @@ def test_ifq_that_is_closed_and_replaced(station: Station, make_sqe: Make) -> No
 
 @contract("RECV-7", "RECV-21")
 @both
-def test_ifq_that_comes_later(make_station: MakeStation, make_sqe: Make) -> None:
+def test_ifq_that_comes_later(make_bare_station: MakeStation, make_sqe: Make) -> None:
     """A request from before the registration reports what then arrives in the region."""
-    station = make_station(register=False)
+    station = make_bare_station()
     flow = station.flow()
     armed = Armed(station, flow, make_sqe)
     armed.receive(1000)
@@ -113,10 +113,10 @@ def test_ifq_that_comes_later(make_station: MakeStation, make_sqe: Make) -> None
 @both
 @pytest.mark.parametrize("queue", [QUEUE, UNUSED_QUEUE], ids=["zero-copy", "copied"])
 def test_region_that_takes_the_copy_groups_number(
-    make_station: MakeStation, queue: int, make_sqe: Make
+    make_bare_station: MakeStation, queue: int, make_sqe: Make
 ) -> None:
     """When the region gets the number of a waiting request's copy group, that is EINVAL, too."""
-    station = make_station(register=False, queue=queue)
+    station = make_bare_station(queue=queue)
     flow = station.flow()
     pool = CopyRing(station.ring, 5, 4)
     armed = Armed(station, flow, lambda flow: replace(make_sqe(flow), addr3=addr3(5000, 5)))

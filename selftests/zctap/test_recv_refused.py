@@ -110,9 +110,9 @@ def test_copy_group_and_a_region_that_is_not_the_first(make_station: MakeStation
 
 
 @contract("RECV-26", "RECV-7")
-def test_groups_that_are_equal_on_a_ring_without_an_ifq(make_station: MakeStation) -> None:
+def test_groups_that_are_equal_on_a_ring_without_an_ifq(make_bare_station: MakeStation) -> None:
     """Without an ifq, too, copies and metadata from one group are EINVAL."""
-    flow = make_station(register=False).flow()
+    flow = make_bare_station().flow()
     flow.tcp.send(LOADED)
     flow.refused(flow.receiver.sqe_select(LOADED, COPY), errno.EINVAL)
     flow.drain(LOADED)

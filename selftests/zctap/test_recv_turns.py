@@ -52,7 +52,7 @@ def load(flow: Flow, size: int) -> None:
 # -- pages that others hand out ----------------------------------------------------------------
 
 
-@contract("RECV-22", "REL-8")
+@contract("RECV-22")
 @pytest.mark.parametrize("size", [100, PAGE, 40_000])
 def test_bytes_in_a_pipe_stay(small: Station, pipe: tuple[int, int], size: int) -> None:
     """What splice(2) has moved to a pipe stays what it was when the region is filled again."""
@@ -218,9 +218,9 @@ def test_each_in_turn(station: Station, pipe: tuple[int, int], size: int) -> Non
 
 
 @contract("RECV-22")
-def test_data_before_the_registration(make_station: MakeStation) -> None:
+def test_data_before_the_registration(make_bare_station: MakeStation) -> None:
     """What arrived before the queue was bound is copied, what comes after lies in the region."""
-    station = make_station(register=False)
+    station = make_bare_station()
     flow = station.flow()
     load(flow, 10_000)
     station.register()
