@@ -15,7 +15,6 @@ from fixtures.registration import Traces, valid
 from fixtures.stations import MakeStation, Station
 from lib.deadline import wait_until
 from lib.faults import MEMORY, USERCOPY, Faults
-from lib.procfs import status_kib
 from lib.zctap import Debugfs, IfqReq, register_ifq, unregister_ifq
 from netns import Link
 
@@ -31,7 +30,7 @@ class Registrar:
 
     def __init__(self, station: Station) -> None:
         self.station, self.request, self.none = station, valid(station), IfqReq()
-        self.before = self.traces()
+        self.before = Traces.now()
 
     def bind(self) -> None:
         """REGISTER_IFQ; the device's namespace has been entered."""
@@ -41,18 +40,12 @@ class Registrar:
         """UNREGISTER_IFQ."""
         unregister_ifq(self.station.ring, self.station.zctap, self.none)
 
-    @staticmethod
-    def traces() -> Traces:
-        """What there is now; of pins only what this process is charged for, which is quick."""
-        ifqs = {entry.number for entry in Debugfs().entries()}
-        return Traces(ifqs, status_kib("VmPin") + status_kib("VmLck"), 0)
-
     def released(self) -> None:
         """Unregister, and see everything go."""
         self.unbind()
         wait_until(
-            lambda: self.traces().none_since(self.before),
-            lambda: f"left: {self.traces()}, before {self.before}\n{Debugfs().dump()}",
+            lambda: Traces.now().none_since(self.before),
+            lambda: f"left: {Traces.now()}, before {self.before}\n{Debugfs().dump()}",
             1,
         )
 
@@ -86,7 +79,7 @@ def test_registration(
             shot.run(registrar.bind)
             log.note(shot, shot.error)
             if shot.error:
-                left = registrar.traces()
+                left = Traces.now()
                 assert left.none_since(registrar.before), f"{shot}: {left}, {registrar.before}"
                 registrar.bind()
             whole()
@@ -112,7 +105,5 @@ def test_unregistration(faults: Faults, make_station: MakeStation) -> None:
                 whole()
                 registrar.released()
             else:
-                wait_until(
-                    lambda: registrar.traces().none_since(registrar.before), Debugfs().dump, 1
-                )
+                wait_until(lambda: Traces.now().none_since(registrar.before), Debugfs().dump, 1)
     assert log.said["EFAULT"] >= 1, log
