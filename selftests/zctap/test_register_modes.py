@@ -14,7 +14,8 @@ from lib.uring.abi import Op, Restriction, RestrictionEntry
 from lib.zctap import IfqReq, Zctap
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("pins_return")
+# Regions are small here, and must not run dry for pages that are parked on an idle CPU.
+pytestmark = pytest.mark.usefixtures("pins_return", "prompt_frees")
 
 MODES = {
     "plain": Setup(0),

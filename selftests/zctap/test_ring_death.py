@@ -22,7 +22,8 @@ from lib.zerocopy import Region
 from netns import Connection, Link
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("pins_return")
+# Regions are small here, and must not run dry for pages that are parked on an idle CPU.
+pytestmark = pytest.mark.usefixtures("pins_return", "prompt_frees")
 
 PAGES = 64
 UNREAD = 20_000
