@@ -11,7 +11,6 @@ from pathlib import Path
 from lib.trouble import Trouble
 from lib.vm.guest import Guest
 
-_RESET = "open('/sys/kernel/debug/gcov/reset', 'w').write('1')"
 # Files of debugfs have no size: copied, they can go into an archive.
 _COPIES = "/run/gcov"
 _COPY = f"""
@@ -27,13 +26,11 @@ for where, _, names in os.walk("/sys/kernel/debug/gcov"):
 """
 
 
-def reset(guest: Guest) -> None:
-    """Begin at zero. Raises Trouble if this kernel does not count, GuestLost."""
-    _python(guest, _RESET)
-
-
 def fetch(guest: Guest) -> dict[str, bytes]:
-    """Return the counters: path of the .gcda in the guest -> content. Raises GuestLost."""
+    """Return the counters: path of the .gcda in the guest -> content.
+
+    They count from boot on. Raises Trouble if this kernel does not count, GuestLost.
+    """
     _python(guest, _COPY)
     found = {}
     with tarfile.open(fileobj=io.BytesIO(guest.get(_COPIES, ".gcda"))) as tar:

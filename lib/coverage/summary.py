@@ -34,8 +34,8 @@ Files = dict[str, dict[int, Line]]  # name -> number of the line -> line
 
 TextOf = Callable[[str], list[str] | None]  # the lines of a file; None: not of interest
 
-# Run at boot, before the counters are reset, or never.
-_BOOT = re.compile(r"\b__(init|exit)\b")
+# Of modules only: what is built in never exits.
+_EXIT = re.compile(r"\b__exit\b")
 # What is there not to come true: there is no test for the other branch.
 _ASSERTION = re.compile(r"\b(ASSERT_RTNL|WARN_ON\w*|WARN|lockdep_assert\w*)\(")
 
@@ -43,7 +43,7 @@ _ASSERTION = re.compile(r"\b(ASSERT_RTNL|WARN_ON\w*|WARN|lockdep_assert\w*)\(")
 def merge(told: Iterable[dict[str, Any]], tree: str, text_of: TextOf) -> Files:
     """Return files below `tree`, of any number of gcov's JSON outputs.
 
-    Leaves out functions that are __init or __exit, and the branches of assertions.
+    Leaves out functions that are __exit, and the branches of assertions.
     """
     files: Files = {}
     for file in (file for output in told for file in output["files"]):
@@ -51,16 +51,16 @@ def merge(told: Iterable[dict[str, Any]], tree: str, text_of: TextOf) -> Files:
         text = text_of(name)
         if text is None:
             continue
-        boot = {
+        exits = {
             number
             for function in file["functions"]
-            if _BOOT.search(text[function["start_line"] - 1])
+            if _EXIT.search(text[function["start_line"] - 1])
             for number in range(function["start_line"], function["end_line"] + 1)
         }
         lines = files.setdefault(name, {})
         for line in file["lines"]:
             number = line["line_number"]
-            if number in boot:
+            if number in exits:
                 continue
             branches = [branch["count"] for branch in line["branches"]]
             if _ASSERTION.search(text[number - 1]):

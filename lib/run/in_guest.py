@@ -6,7 +6,7 @@ from __future__ import annotations
 from lib.run import known, suite
 from lib.run.bytecode import Bytecode
 from lib.run.options import Options
-from lib.run.reached import begin, end
+from lib.run.reached import check, end
 from lib.run.supervise import Supervisor, verdict
 from lib.say import say
 from lib.vm import image, machine, qemu
@@ -60,11 +60,11 @@ def environment(kernel: Kernel) -> dict[str, str]:
 
 def run(options: Options, kernel: Kernel, started: float) -> int:
     """Run the suite; return the exit status. Raises Trouble before the first test only."""
+    check(options, kernel)
     guest = start(options, kernel)
     with guest:
         bytecode = Bytecode(str(guest.machine.root))
         tests = send(guest, kernel, options.paths, bytecode)
-        begin(options, kernel, guest)
         notes = [f"guest: {guest.origin}", f"profile: {kernel.profile} ({kernel.version})"]
         deadline = options.timeout or guest.machine.test_deadline
         keep = known.keeper(kernel.key, kernel.profile)

@@ -13,13 +13,10 @@ from lib.vm.guest import Guest
 from lib.vm.kbuild import Kernel
 
 
-def begin(options: Options, kernel: Kernel, guest: Guest) -> None:
-    """Set the counters to zero, so that they count the suite alone. Raises Trouble."""
-    if not options.coverage:
-        return
-    if not kernel.notes:
+def check(options: Options, kernel: Kernel) -> None:
+    """Raise Trouble if coverage was asked for and cannot be had."""
+    if options.coverage and not kernel.notes:
         raise Trouble(f"--coverage: nothing is kept of the build of {kernel.image}")
-    counters.reset(guest)
 
 
 def end(options: Options, kernel: Kernel, guest: Guest) -> list[str]:

@@ -8,7 +8,7 @@ from lib.coverage.summary import Files, Group, Line, Share, groups, merge, missi
 TREE = "/tree"
 TEXT = {
     "io_uring/zctap.c": [
-        "static int __init zctap_init(void)",
+        "static void __exit zctap_exit(void)",
         "{",
         "\treturn 0;",
         "}",
@@ -29,13 +29,13 @@ def line(number: int, count: int, *branches: int) -> dict[str, Any]:
     }
 
 
-def output(name: str, *lines: dict[str, Any], boot: bool = False) -> dict[str, Any]:
-    functions = [{"start_line": 1, "end_line": 4}] if boot else []
+def output(name: str, *lines: dict[str, Any], exits: bool = False) -> dict[str, Any]:
+    functions = [{"start_line": 1, "end_line": 4}] if exits else []
     return {"files": [{"file": f"{TREE}/{name}", "functions": functions, "lines": list(lines)}]}
 
 
-def test_boot_code_and_assertions_do_not_count():
-    told = output("io_uring/zctap.c", line(3, 0), line(6, 5, 5, 0), line(7, 5, 2, 3), boot=True)
+def test_exit_code_and_assertions_do_not_count():
+    told = output("io_uring/zctap.c", line(3, 0), line(6, 5, 5, 0), line(7, 5, 2, 3), exits=True)
     assert merge([told], TREE, TEXT.get) == {
         "io_uring/zctap.c": {6: Line(5, []), 7: Line(5, [2, 3])},
     }
