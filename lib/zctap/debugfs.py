@@ -106,6 +106,10 @@ class Entry:
     def __init__(self, path: Path) -> None:
         self.path, self.number = path, int(path.name)
 
+    def newer(self, other: "Entry | None") -> bool:
+        """Whether its ifq was registered after another one, or after none was there."""
+        return other is None or self.number > other.number
+
     def exists(self) -> bool:
         """Whether the region is still there."""
         return self.path.exists()

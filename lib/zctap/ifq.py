@@ -44,10 +44,13 @@ class Ifq:
         self.request = IfqReq(
             ifindex=ifindex, queue_id=queue_id, fill_bgid=fill_bgid, region_id=region.index
         )
+        debugfs = Debugfs()
+        before = debugfs.newest()
         register_ifq(ring, zctap, self.request)
         self._open = True
         region.held.clear()  # BUF-1: every page begins on the freelist, without references
-        self.entry: Entry | None = Debugfs().newest()
+        entry = debugfs.newest()
+        self.entry: Entry | None = entry if entry and entry.newer(before) else None
 
     @property
     def registered(self) -> bool:

@@ -27,13 +27,15 @@ ALL = 100_000  # more than a call allocates
 def test_frames(faults: Faults, station: Station, rng: random.Random) -> None:
     """An allocation on a frame's way fails, here or there: the stream arrives all the same."""
     flow, hits = station.flow(), 0
-    for _ in range(8):
+    for _ in range(80):  # the system allocates elsewhere, too, now more and now less
         with faults.atomic_failure(rng.randrange(8192)) as failed:
             flow.transfer(5 * SIZE)
             hits += failed()
         accounting = station.debug().accounting()
         assert accounting.conserved, f"pages are not conserved: {accounting}"
-    assert hits >= 4, f"only {hits} of 8 faults came about"
+        if hits == 4:
+            break
+    assert hits == 4, f"only {hits} of 80 faults came about"
     assert flow.tally.zero_copy, f"nothing arrived in the region: {flow.tally}"
 
 
