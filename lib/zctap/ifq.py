@@ -63,6 +63,10 @@ class Ifq:
             unregister_ifq(self.ring, self.zctap, IfqReq(ifq_id=self.id))
         self._open = False
 
+    def ended(self) -> None:
+        """It has been unregistered by the bare call."""
+        self._open = False
+
     def __enter__(self) -> "Ifq":
         return self
 
