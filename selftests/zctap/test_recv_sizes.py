@@ -47,8 +47,8 @@ def test_super_frames(station: Station, family: int) -> None:
         flow.tcp.send(32 << 10)
         flow.drain(32 << 10)
     frames = rx.stats()["rx_packets"] - frames
-    # Single segments would make 23 of each write.
-    assert frames < 16 * 12, f"{frames} frames"
+    # Single segments would make 23 of each write; how many are joined is TCP's guess of the pace.
+    assert frames < 16 * 18, f"{frames} frames"
     assert flow.tally.zero_copy - zero_copy > 0.98 * total
 
 
