@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from fixtures.stations import COPY, FILL, LOADED, META, Flow, MakeStation, Station
+from fixtures.ways import Way
 from lib.uring import BufferPool, RecvSend, Sqe, SqeFlag
 from lib.zctap import addr3
 
@@ -169,3 +170,25 @@ def test_refused_at_once(station: Station, expected: int, change: Change) -> Non
     flow = station.flow()
     flow.refused(change(flow.receiver.sqe(100)), expected)
     flow.transfer(100)
+
+
+# -- malformed -------------------------------------------------------------------------------
+
+MULTISHOT = {"ioprio": RecvSend.MULTISHOT}
+MALFORMED: dict[str, dict[str, int]] = {
+    "addr2 that is not 0": {"off": 1},
+    "file_index that is not 0": {"splice_fd": 1},
+    "a flag in ioprio that means nothing": {"ioprio": 1 << 15},
+    "multishot without a group": MULTISHOT,
+    "multishot with a length": MULTISHOT | {"flags": SqeFlag.BUFFER_SELECT, "buf": META},
+}
+
+
+@contract("RECV-23")
+def test_malformed_submissions(way: Way) -> None:
+    """What makes a RECV malformed makes a RECV_ZC so: EINVAL at once, and nothing is taken."""
+    for what, changes in MALFORMED.items():
+        answer = way.run(LOADED, **changes)
+        assert answer == -errno.EINVAL, f"{what}: {answer}, expected EINVAL"
+    way.tcp.send(LOADED)
+    way.drain(LOADED)
