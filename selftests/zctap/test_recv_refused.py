@@ -174,7 +174,7 @@ def test_refused_at_once(station: Station, expected: int, change: Change) -> Non
 
 # -- malformed -------------------------------------------------------------------------------
 
-MULTISHOT = {"ioprio": RecvSend.MULTISHOT}
+MULTISHOT: dict[str, int] = {"ioprio": RecvSend.MULTISHOT}
 MALFORMED: dict[str, dict[str, int]] = {
     "addr2 that is not 0": {"off": 1},
     "file_index that is not 0": {"splice_fd": 1},
