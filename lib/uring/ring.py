@@ -165,6 +165,10 @@ class Ring:
         self._inflight: dict[int, Sqe] = {}
         self._early: list[Cqe] = []
         self._has_table = False
+        self._slots: set[int] = set()  # that have been filled
+        # A buffer has been replaced: the kernel takes a second over letting go of the old one,
+        # unless the table is dropped (io_uring/rsrc.c:io_rsrc_node_ref_zero).
+        self.replaced_buffers = False
 
     def _mapping(self, offset: int, size: int) -> _Mapping:
         mapping = _Mapping(self.fd, offset, size)
@@ -331,6 +335,8 @@ class Ring:
         iovec = abi.Iovec(addr, size)
         arg = abi.RsrcUpdate2(offset=index, data=ctypes.addressof(iovec), nr=1)
         self.register(Register.BUFFERS_UPDATE, arg, ctypes.sizeof(arg))
+        self.replaced_buffers |= index in self._slots
+        self._slots.add(index)
 
     def set_buffer(self, index: int, addr: int, size: int) -> None:
         """Pin memory as fixed buffer `index`, below 16, in a table made on first use."""
@@ -342,7 +348,8 @@ class Ring:
     def unregister_buffers(self) -> None:
         """Drop the whole table of fixed buffers."""
         self.register(Register.UNREGISTER_BUFFERS, None, 0)
-        self._has_table = False
+        self._has_table = self.replaced_buffers = False
+        self._slots.clear()
 
     def register_files(self, fds: Iterable[int]) -> None:
         """Fixed files 0, 1, ...; -1 leaves a slot empty."""
