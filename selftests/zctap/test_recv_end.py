@@ -3,6 +3,7 @@
 
 import errno
 import select
+import socket
 from dataclasses import replace
 
 import pytest
@@ -63,6 +64,15 @@ def test_end_of_an_empty_stream(way: Way, changes: dict[str, int], waiting: bool
     if waiting:
         way.tcp.finish()
     assert way.finish(request) == 0
+
+
+@contract("RECV-23")
+@pytest.mark.parametrize("waiting", [True, False], ids=["waiting", "before"])
+def test_shut_down_for_reading(way: Way, waiting: bool) -> None:
+    """Shut down on our own side, a socket has no more to say than for RECV: 0, not an error."""
+    request = way.start(1000) if waiting else 0
+    way.tcp.rx.shutdown(socket.SHUT_RD)
+    assert (way.finish(request) if waiting else way.run(1000)) == 0
 
 
 @contract("RECV-16", "RECV-23")
