@@ -62,6 +62,31 @@ def send_again(flow: CraftedFlow, size: int) -> None:
     flow.drain(unread + size)
 
 
+@contract("FILL-5", "RECV-19")
+@both_families
+def test_what_waits_for_a_missing_segment_leaves_it_room(
+    small: Station, craft: Craft, family: int
+) -> None:
+    """Segments behind a missing one do not use up the region, as then neither side could go on.
+
+    Nobody can read them, so nobody gives their buffers back.
+    """
+    flow = craft(small, family)
+    peer, total = flow.peer, (2 * PAGES + 1) * SIZE
+    start = peer.sent.offset
+    for at in range(SIZE, total, SIZE):
+        peer.put(peer.data(start + at, SIZE))
+
+    def come() -> bool:
+        for at in range(0, total, SIZE):  # one may have found no buffer just then
+            peer.put(peer.data(start + at, SIZE))
+        return peer.queued() == total
+
+    wait_until(come, lambda: f"{peer.queued()} of {total} bytes\n{small.debug().dump()}", 5)
+    peer.sent.offset += total
+    flow.drain(total)
+
+
 @contract("FILL-5", "DEV-4", "RECV-19")
 @both_families
 def test_dropped_segments_come_again(small: Station, craft: Craft, family: int) -> None:
