@@ -5,7 +5,7 @@ import mmap
 import os
 import random
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -20,15 +20,6 @@ REGION = 64  # pages: soon turned over
 MADV_REMOVE = 9  # asm-generic/mman-common.h
 
 Step = Callable[[int], None]
-
-
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    """A pipe: reading and writing end."""
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        os.close(end)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 """The ring library on any kernel: registered buffers and provided-buffer rings."""
 
 import errno
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,15 +11,6 @@ from lib.pattern import fresh_pattern
 from lib.uring import PAGE, BufferPool, BufferRing, Memory, Register, Ring, op
 from lib.uring.abi import BufReg
 from netns import Connection
-
-
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    """Reading and writing end."""
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        os.close(end)
 
 
 @pytest.fixture
