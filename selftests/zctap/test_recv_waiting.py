@@ -6,13 +6,15 @@ import os
 import select
 import socket
 import struct
+from dataclasses import replace
 
 import pytest
 
-from fixtures.stations import MakeStation
+from fixtures.stations import MakeStation, Station
 from fixtures.ways import MakeWay, Way
 from lib.deadline import wait_until
-from lib.uring import RecvSend, Setup, SqeFlag, op
+from lib.uring import PAGE, Memory, RecvSend, Setup, SqeFlag, op
+from lib.zctap.abi import IOV_SIZE
 from netns import Connection
 
 contract = pytest.mark.contract
@@ -250,6 +252,26 @@ def test_urgent_byte_does_not_wake(way: Way) -> None:
     got = way.finish(request)
     assert got > 0
     way.drain(100 - got)
+
+
+@contract("RECV-25", "RECV-29")
+def test_error_behind_an_urgent_byte(station: Station) -> None:
+    """What was taken before the urgent byte is reported, also if what follows cannot be."""
+    flow = station.flow()
+    flow.tcp.send(500)
+    send_urgent(flow.tcp)
+    wait_urgent(flow.tcp)
+    flow.tcp.send(500)
+    wait_until(flow.tcp.acknowledged, "an acknowledgement")
+    memory = Memory(2 * PAGE)
+    station.ring.on_close(memory.close)
+    begin = PAGE - IOV_SIZE  # the second iov would be in the next page
+    sqe = replace(flow.receiver.sqe(1000), addr=memory.addr + begin, len=2 * IOV_SIZE)
+    with memory.protected(at=PAGE):
+        cqe = station.ring.run(sqe)
+    assert cqe.res == IOV_SIZE, f"{cqe}, expected one iov"
+    flow.receiver.give_back(flow.accept(flow.receiver.decode(cqe, memory.view[begin:PAGE])))
+    flow.drain(500)
 
 
 @contract("RECV-25")
