@@ -194,11 +194,6 @@ class Link:
         self._add(next(self._prio), _ETH_P_IP, queue, f"{port:#x}/0x0000ffff+20")
         self._add(next(self._prio), _ETH_P_IPV6, queue, f"{port:#x}/0x0000ffff+40")
 
-    def unsteer(self) -> None:
-        """Drop all steering: queues are then chosen by the flow's hash."""
-        for prio in list(self._filters):
-            self._remove(prio)
-
     def _add(self, prio: int, protocol: int, queue: int, key: str) -> None:
         action = {"kind": "skbedit", "queue": queue}
         try:
