@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 from lib.trouble import Trouble
 from lib.vm import cache
@@ -21,8 +23,11 @@ from lib.vm.machine import PORT_NAME, Machine, agent_disk
 from lib.vm.qmp import Monitor, QmpError
 from lib.vm.wire import Wire
 
+Process = subprocess.Popen[bytes]
 PROGRAM = "qemu-system-x86_64"
-_PR_SET_PDEATHSIG = 1
+# A runner that is killed leaves no guest: the kernel ends it with the thread that started it.
+# Not a preexec_fn, which is not safe where several threads start guests.
+_MORTAL = ("setpriv", "--pdeathsig", "SIGKILL", "--")
 
 
 def version() -> str:
@@ -30,9 +35,55 @@ def version() -> str:
     return run([PROGRAM, "--version"]).decode().splitlines()[0]
 
 
-def _die_with_parent() -> None:
-    """In the child, before exec: a runner that is killed leaves no guest."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+class _Running:
+    """The machines of this process, for whoever has to end them all from another thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._processes: set[Process] = set()
+        self.stopping = False
+
+    def start(self, words: list[str], output: BinaryIO, fds: tuple[int, ...]) -> Process:
+        """Start a machine. Raises Trouble when all are to end."""
+        with self._lock:
+            if self.stopping:
+                raise Trouble("no new guest: the run is being stopped")
+            process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=fds,
+                # A Ctrl-C is for the runner, which decides what becomes of the guest.
+                process_group=0,
+            )
+            self._processes.add(process)
+        return process
+
+    def forget(self, process: Process) -> None:
+        """It has ended."""
+        with self._lock:
+            self._processes.discard(process)
+
+    def stop(self) -> None:
+        """End all machines, and start no more."""
+        with self._lock:
+            self.stopping = True
+            for process in self._processes:
+                process.kill()
+
+
+_running = _Running()
+
+
+def stop() -> None:
+    """End all guests of this process, for good; those who wait for them find them lost."""
+    _running.stop()
+
+
+def stopping() -> bool:
+    """Whether stop() was called."""
+    return _running.stopping
 
 
 class Qemu:
@@ -43,6 +94,8 @@ class Qemu:
 
         Raises Trouble if QEMU does not start, or does not take the state.
         """
+        if not shutil.which(PROGRAM):
+            raise Trouble(f"no {PROGRAM}: apt-get install qemu-system-x86")
         self.console = console
         self._files = tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=cache.folder("tmp"))
         self._messages = Path(self._files.name, "messages")
@@ -50,7 +103,7 @@ class Qemu:
         monitor, monitor_end = socket.socketpair()
         self.wire = Wire(wire)
         self.monitor = Monitor(monitor)
-        words = [PROGRAM, *machine.arguments(agent_disk(Path(self._files.name)))]
+        words = [*_MORTAL, PROGRAM, *machine.arguments(agent_disk(Path(self._files.name)))]
         words += ["-chardev", f"file,id=console,path={console}", "-serial", "chardev:console"]
         words += ["-device", "virtio-serial-pci"]
         words += ["-chardev", f"socket,id=agent,fd={wire_end.fileno()}"]
@@ -59,21 +112,9 @@ class Qemu:
         words += ["-mon", "chardev=qmp,mode=control"]
         if state:
             words += ["-incoming", f"exec:cat {shlex.quote(str(state))}"]
-        try:
-            with self._messages.open("wb") as messages:
-                self.process = subprocess.Popen(
-                    words,
-                    stdin=subprocess.DEVNULL,
-                    stdout=messages,
-                    stderr=messages,
-                    pass_fds=(wire_end.fileno(), monitor_end.fileno()),
-                    preexec_fn=_die_with_parent,
-                    # A Ctrl-C is for the runner, which decides what becomes of the guest.
-                    process_group=0,
-                )
-        except FileNotFoundError as err:
-            self._files.cleanup()
-            raise Trouble(f"no {PROGRAM}: apt-get install qemu-system-x86") from err
+        with self._messages.open("wb") as messages:
+            fds = (wire_end.fileno(), monitor_end.fileno())
+            self.process = _running.start(words, messages, fds)
         wire_end.close()
         monitor_end.close()
         try:
@@ -141,6 +182,7 @@ class Qemu:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
+        _running.forget(self.process)
         self.wire.close()
         self.monitor.close()
         self._files.cleanup()
@@ -165,7 +207,7 @@ def accelerator(kernel: Path) -> str:
 
 def _kvm_boots(kernel: Path, deadline: float = 2) -> bool:
     """Whether a kernel says anything at all under KVM, within `deadline` seconds."""
-    words = [PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
+    words = [*_MORTAL, PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
     words += ["-accel", "kvm", "-cpu", "host", "-m", "256M", "-serial", "stdio"]
     words += ["-kernel", str(kernel), "-append", "console=ttyS0 earlyprintk=serial panic=-1"]
     with subprocess.Popen(
@@ -173,7 +215,6 @@ def _kvm_boots(kernel: Path, deadline: float = 2) -> bool:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        preexec_fn=_die_with_parent,
         process_group=0,
     ) as process:
         timer = time.monotonic() + deadline
