@@ -41,20 +41,17 @@ def fetch(guest: Guest) -> dict[str, bytes]:
     return found
 
 
-def place(counters: dict[str, bytes], objects: Path) -> int:
-    """Put counters beside the .gcno files they belong to; return how many there were.
+def place(counters: dict[str, bytes], objects: Path) -> None:
+    """Put counters beside the .gcno files they belong to.
 
     In the guest they have the path of the build, here that of a copy: what they share is the
     end of it.
     """
-    placed = 0
     for note in objects.rglob("*.gcno"):
         name = str(note.relative_to(objects).with_suffix(".gcda"))
         content = next((data for path, data in counters.items() if path.endswith(f"/{name}")), None)
         if content is not None:
             note.with_suffix(".gcda").write_bytes(content)
-            placed += 1
-    return placed
 
 
 def _python(guest: Guest, script: str) -> None:

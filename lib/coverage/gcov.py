@@ -7,9 +7,11 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from lib.coverage import summary
 from lib.coverage.counters import place
@@ -25,17 +27,26 @@ class Coverage:
     groups: list[summary.Group]
 
 
-def read(counters: dict[str, bytes], notes: Path) -> Coverage:
+def read(guests: Sequence[dict[str, bytes]], notes: Path) -> Coverage:
     """Return the coverage of the files whose sources `notes` has (see lib/vm/notes.py).
 
-    Raises Trouble if the counters are of another build.
+    `guests` has the counters of each guest of the run; they are added. Raises Trouble if they
+    are of another build, or if there are none.
     """
     about = json.loads((notes / "about.json").read_text())
+    told = [output for counters in guests for output in _told(counters, notes)]
+    if not told:
+        raise Trouble("the guests have no counters of this kernel")
+    files = summary.merge(told, about["tree"], _source(notes))
+    return Coverage(files, summary.groups(files, about["added"]))
+
+
+def _told(counters: dict[str, bytes], notes: Path) -> list[dict[str, Any]]:
+    """Return what gcov says of one guest's counters. Raises Trouble."""
     with tempfile.TemporaryDirectory(prefix="zctap-coverage-") as name:
         objects = Path(name, "objects")
         shutil.copytree(notes / "objects", objects)
-        if not place(counters, objects):
-            raise Trouble("the guest has no counters of this kernel")
+        place(counters, objects)
         told = []
         for path in sorted(objects.rglob("*.gcda")):
             words = ["gcov", "--branch-probabilities", "--json-format", "--stdout"]
@@ -43,8 +54,7 @@ def read(counters: dict[str, bytes], notes: Path) -> Coverage:
                 told.append(json.loads(run([*words, path])))
             except ValueError as err:
                 raise Trouble(f"gcov does not read {path.name}: {err}") from err
-    files = summary.merge(told, about["tree"], _source(notes))
-    return Coverage(files, summary.groups(files, about["added"]))
+    return told
 
 
 def write(coverage: Coverage, notes: Path, where: Path) -> None:

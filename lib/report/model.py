@@ -43,8 +43,10 @@ class Result:
 
 @dataclass
 class Run:
-    """The state of a run."""
+    """The state of a run: of one session of pytest, or of several that were joined."""
 
+    # What gets the blame where there is no test to take it.
+    name: str = "session"
     tests: list[str] = field(default_factory=list)
     results: dict[str, Result] = field(default_factory=dict)
     running: str | None = None
@@ -115,31 +117,42 @@ class Run:
         """Return the tests that were announced and have no result."""
         return [test for test in self.tests if test not in self.results]
 
-    def lose(self, outcome: str, why: str, detail: str = "") -> list[Result]:
-        """Give all pending tests a result: `outcome` to the running one, "not run" to others.
+    def lose_one(self, outcome: str, why: str, detail: str = "") -> list[Result]:
+        """The guest is gone: the test that was running gets `outcome`, one of LOST.
 
-        `outcome` is one of LOST. If nothing was running, the first pending test gets it, for
-        that one was next; if nothing is pending either, the session itself.
+        If none was running, the first pending one gets it, for that one was next; if none is
+        pending either, the session itself. Return the new result, in a list.
         """
         pending = self.pending()
-        culprit = self.running if self.running in pending else None
-        if not culprit and not pending:
-            culprit = "session"
+        culprit = self.running if self.running in pending else next(iter(pending), self.name)
+        if culprit not in self.tests:
             self.tests.append(culprit)
-        new = []
-        for test in [culprit, *(test for test in pending if test != culprit)]:
-            if not test:
-                continue
-            if test == culprit:
-                result = Result(test, outcome, reason=why, detail=detail)
-            elif outcome == "interrupted":
-                result = Result(test, "not run", reason=why)
-            else:
-                result = Result(test, "not run", reason="the run ended before it")
-            self.results[test] = result
-            new.append(result)
+        elif self.running != culprit:
+            why = f"{why} (between tests: this one had not begun)"
         self.running = None
+        self.results[culprit] = Result(culprit, outcome, reason=why, detail=detail)
+        return [self.results[culprit]]
+
+    def lose(self, outcome: str, why: str, detail: str = "") -> list[Result]:
+        """The run ends here: as lose_one(), and what is pending then is "not run"."""
+        new = self.lose_one(outcome, why, detail)
+        reason = why if outcome == "interrupted" else "the run ended before it"
+        for test in self.pending():
+            self.results[test] = Result(test, "not run", reason=reason)
+            new.append(self.results[test])
         return new
+
+    def join(self, session: Run) -> None:
+        """Add what another session has announced; this run is that of several guests."""
+        known = set(self.tests)
+        self.tests += [test for test in session.tests if test not in known]
+        self.contract |= session.contract
+        self.kernel = self.kernel or session.kernel
+        self.seed = session.seed if self.seed is None else self.seed
+
+    def take(self, results: Iterable[Result]) -> None:
+        """Add results of another session."""
+        self.results |= {result.id: result for result in results}
 
     def exit_status(self) -> int:
         """Return 0 all good, 1 a test failed, 4 everything skipped."""
@@ -151,6 +164,23 @@ class Run:
     def summary(self) -> str:
         """Return the counts on one line."""
         return count(result.outcome for result in self.results.values())
+
+
+def replay(events: Iterable[bytes]) -> Run:
+    """Return the run that a file of events tells of: one object a line, of several sessions."""
+    whole, sessions = Run(), dict[str, Run]()
+    for line in events:
+        try:
+            name = str(json.loads(line)["session"])
+        except (ValueError, KeyError, TypeError):
+            whole.complaints.append(f"an event of no session: {line[:120]!r}")
+            continue
+        session = sessions.setdefault(name, Run(name=name))
+        whole.take(session.feed(line))
+        whole.join(session)
+    for session in sessions.values():
+        whole.complaints += session.complaints
+    return whole
 
 
 def count(outcomes: Iterable[str]) -> str:

@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Run the suite in a guest."""
+"""Run the suite in guests: whole modules to each, all at once, and a fresh one for a lost one."""
 
 from __future__ import annotations
 
-from lib.run import known, suite
+import itertools
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
+
+from lib.run import known, shares, suite
 from lib.run.bytecode import Bytecode
 from lib.run.options import Options
-from lib.run.reached import check, end
-from lib.run.supervise import Supervisor, verdict
+from lib.run.reached import Reached, check
+from lib.run.resume import Attempt, Ended, run_all
+from lib.run.session import Lost, Session
+from lib.run.supervise import Supervisor
 from lib.say import say
 from lib.vm import image, machine, qemu
 from lib.vm.guest import Guest, GuestLost, tail
@@ -31,23 +38,13 @@ def prepare_machine(kernel: Kernel, extra: str = "") -> machine.Machine:
     )
 
 
-def start(options: Options, kernel: Kernel) -> Guest:
+def start(on: machine.Machine, *, snapshot: bool) -> Guest:
     """Return a guest and say how it came about. Raises Trouble."""
-    extra = "kmemleak=on" if options.kmemleak else ""
-    guest = Guest(prepare_machine(kernel, extra), snapshot=options.snapshot)
+    guest = Guest(on, snapshot=snapshot)
     for remark in guest.remarks:
         say(f"guest: {remark}")
     say(f"guest: {guest.origin} in {guest.seconds:.1f} s ({guest.machine.accel})")
     return guest
-
-
-def send(guest: Guest, kernel: Kernel, paths: list[str], bytecode: Bytecode) -> list[str]:
-    """Send the suite; return the tests of `paths` as they are called in the guest."""
-    selection = suite.select(paths)
-    if kernel.uapi:
-        selection.extra["uapi/io_uring.h"] = kernel.uapi
-    guest.put(suite.archive(selection.extra, bytecode), _SUITE)
-    return selection.guest
 
 
 def environment(kernel: Kernel) -> dict[str, str]:
@@ -58,48 +55,129 @@ def environment(kernel: Kernel) -> dict[str, str]:
     return found
 
 
+class Crew:
+    """The guests of a run and what they have in common."""
+
+    def __init__(self, options: Options, kernel: Kernel, selection: suite.Selection) -> None:
+        self.machine = prepare_machine(kernel, "kmemleak=on" if options.kmemleak else "")
+        self.reached = Reached(options, kernel)
+        # One seed for all guests: the order within a module does not depend on which others
+        # are run.
+        self._options = suite.seeded(options)
+        self._kernel = kernel
+        self._numbers = itertools.count(1)
+        self._bytecode = Bytecode(str(self.machine.root))
+        if kernel.uapi:
+            selection.extra["uapi/io_uring.h"] = kernel.uapi
+        self._archive = suite.archive(selection.extra, self._bytecode)
+
+    def start(self) -> Guest:
+        """Return a guest. Raises Trouble."""
+        return start(self.machine, snapshot=self._options.snapshot)
+
+    def session(self, supervisor: Supervisor, rest: list[str] | None) -> Session:
+        """Return the session of the next guest; `rest` as in Session."""
+        return Session(
+            supervisor,
+            f"guest-{next(self._numbers)}",
+            self._options.timeout or self.machine.test_deadline,
+            # Up to three scans of all memory, see lib/kmemleak.py.
+            ending=12 * self.machine.patience if self._options.kmemleak else 0.0,
+            rest=rest,
+        )
+
+    def attempts(self, first: Guest | None) -> Attempt:
+        """Return what runs tests in a guest: the `first` one, then always a fresh one."""
+        waiting = [first] if first else []
+
+        def attempt(session: Session, tests: list[str]) -> Ended:
+            return self._run(waiting.pop() if waiting else self.start(), session, tests)
+
+        return attempt
+
+    def _run(self, guest: Guest, session: Session, tests: list[str]) -> Ended:
+        """Run tests in a guest, and end it. Raises Lost, Trouble."""
+        with guest:
+            try:
+                guest.put(self._archive, _SUITE)
+                argv = ["pytest", *suite.pytest_arguments(self._options, tests)]
+                guest.start(argv, environment(self._kernel), _SUITE)
+                session.begin()
+                ended = _follow(guest, session)
+                self._bytecode.keep(guest.get(_SUITE, ".pyc"))
+                self.reached.fetch(guest)
+            except GuestLost as err:
+                raise _lost(guest, err) from err
+        return ended
+
+
+def _follow(guest: Guest, session: Session) -> Ended:
+    """Feed the session until pytest ends. Raises GuestLost."""
+    output = b""
+    while True:
+        what, piece = guest.next(session.until)
+        if what == "event":
+            session.feed(piece)
+        elif what == "output":
+            output = (output + piece)[-65536:]
+        else:
+            return Ended(int(piece), output)
+
+
+def _lost(guest: Guest, err: GuestLost) -> Lost:
+    """Say what is known about a guest that is lost, or whose test hangs."""
+    if qemu.stopping():
+        return Lost("interrupted", "interrupted", [])
+    said = guest.abort() if err.kind == "timeout" else None
+    why = str(err) if said is None else "the test hangs, the guest does not"
+    lines = [f"console: {line}" for line in tail(guest.console)]
+    lines += (said or "").splitlines()[-60:]
+    for line in lines:
+        say(line)
+    say(f"{why}; its console: {guest.console}")
+    return Lost(err.kind, why, lines)
+
+
 def run(options: Options, kernel: Kernel, started: float) -> int:
     """Run the suite; return the exit status. Raises Trouble before the first test only."""
     check(options, kernel)
-    guest = start(options, kernel)
-    with guest:
-        bytecode = Bytecode(str(guest.machine.root))
-        tests = send(guest, kernel, options.paths, bytecode)
-        notes = [f"guest: {guest.origin}", f"profile: {kernel.profile} ({kernel.version})"]
-        deadline = options.timeout or guest.machine.test_deadline
+    selection = suite.select(options.paths)
+    modules = suite.by_module(selection)
+    crew = Crew(options, kernel, selection)
+    weights = shares.weights(
+        {name: module.path.stat().st_size for name, module in modules.items()},
+        known.durations(kernel.key, kernel.profile),
+    )
+    split = shares.split(weights, options.jobs or machine.room_for(crew.machine))
+    # The first guest may have to boot, and then leaves a snapshot for the others.
+    with crew.start() as first:
+        notes = [f"guests: {len(split)}, the first one {first.origin}"]
+        notes += [f"profile: {kernel.profile} ({kernel.version})"]
         keep = known.keeper(kernel.key, kernel.profile)
-        # Up to three scans of all memory, see lib/kmemleak.py.
-        ending = 12 * guest.machine.patience if options.kmemleak else 0.0
-        supervisor = Supervisor(notes, started, deadline, keep, options.events, ending=ending)
-        argv = ["pytest", *suite.pytest_arguments(options, tests)]
-        output = b""
-        try:
-            guest.start(argv, environment(kernel), _SUITE)
-            while True:
-                what, piece = guest.next(supervisor.until)
-                if what == "event":
-                    supervisor.feed(piece)
-                elif what == "output":
-                    output = (output + piece)[-65536:]
-                else:
-                    break
-            bytecode.keep(guest.get(_SUITE, ".pyc"))
-            reached = end(options, kernel, guest)
-        except GuestLost as err:
-            said = guest.abort() if err.kind == "timeout" else None
-            why = str(err) if said is None else "the test hangs, the guest does not"
-            lines = [f"console: {line}" for line in tail(guest.console)]
-            lines += (said or "").splitlines()[-60:]
-            for line in lines:
-                say(line)
-            say(f"{why}; its console: {guest.console}")
-            supervisor.lose(err.kind, why, lines)
-            return supervisor.finish()
-        except KeyboardInterrupt:
-            supervisor.lose("interrupted", "interrupted", [])
-            supervisor.finish()
-            raise
-    status = verdict(supervisor, int(piece), output)
-    for line in reached:
+        supervisor = Supervisor(notes, started, keep, options.events, sessions=len(split))
+        work = [
+            partial(
+                run_all,
+                crew.attempts(first if number == 0 else None),
+                partial(crew.session, supervisor),
+                [test for name in names for test in modules[name].tests],
+                qemu.stopping,
+            )
+            for number, names in enumerate(split)
+        ]
+        status = supervisor.over(partial(_together, work))
+    for line in crew.reached.report():
         print(f"# {line}")
     return status
+
+
+def _together(work: Sequence[Callable[[], None]]) -> None:
+    """Do all of it at once, each piece in a thread; if one of them fails, end all guests."""
+    with ThreadPoolExecutor(len(work)) as pool:
+        try:
+            futures = [pool.submit(piece) for piece in work]
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                future.result()
+        except BaseException:
+            qemu.stop()
+            raise

@@ -49,6 +49,15 @@ def keeper(kernel: str, profile: str) -> Callable[[Run], None]:
     return keep
 
 
+def durations(kernel: str, profile: str) -> dict[str, float]:
+    """Return test -> the seconds it took when it last ran: on this kernel, else on any like it."""
+    path = _file(kernel, profile)
+    if not path.exists():
+        others = path.parent.glob(f"*-{profile}.json")
+        path = max(others, key=lambda other: other.stat().st_mtime, default=path)
+    return {name: verdict.duration for name, verdict in verdicts.load(path).items()}
+
+
 def host_key() -> str:
     """Return what stands for the running kernel."""
     return "host-" + cache.key_of(" ".join(os.uname()))
@@ -109,7 +118,7 @@ def _named(options: Options) -> dict[str, list[str]]:
     """Return test -> the ids it names, as pytest collects them. Raises Trouble."""
     selection = suite.select(options.paths)
     root = "/" if selection.extra else "."
-    arguments = suite.pytest_arguments(options, selection.host, root)
+    arguments = suite.pytest_arguments(suite.seeded(options), selection.host, root)
     events, events_write = os.pipe()
     with os.fdopen(events, "rb") as reader:
         process = subprocess.Popen(

@@ -7,6 +7,7 @@ import time
 
 from lib.run import in_guest, known, on_host, project, timing
 from lib.run.options import Options
+from lib.run.resume import NoStart
 from lib.say import say
 from lib.vm import image, kbuild, source
 from lib.vm.kbuild import Kernel
@@ -14,6 +15,15 @@ from lib.vm.kbuild import Kernel
 
 def run(options: Options) -> int:
     """Carry out a command and return the exit status. Raises Trouble."""
+    try:
+        return _run(options)
+    except NoStart as err:
+        for line in err.output.decode(errors="replace").splitlines()[-40:]:
+            say(line)
+        raise
+
+
+def _run(options: Options) -> int:
     started = time.monotonic()
     if options.command == "contract":
         return known.report(options)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import selectors
 import signal
@@ -13,7 +14,9 @@ import time
 
 from lib.run import known, suite
 from lib.run.options import Options
-from lib.run.supervise import Supervisor, verdict
+from lib.run.resume import Ended, run_all
+from lib.run.session import Lost, Session
+from lib.run.supervise import Supervisor
 
 # For one test (s). As for a guest under KVM (lib/vm/machine.py), but the machine may be busy.
 _DEADLINE = 60.0
@@ -22,14 +25,28 @@ _DEADLINE = 60.0
 def run(options: Options, started: float) -> int:
     """Run the suite; return the exit status. Raises Trouble before the first test only."""
     selection = suite.select(options.paths)
+    options = suite.seeded(options)
     # pytest has no ids for what is outside of its root.
     root = "/" if selection.extra else "."
     notes = [f"host: {os.uname().nodename}"]
-    keep = known.keeper(known.host_key(), "host")
-    deadline = options.timeout or _DEADLINE
-    supervisor = Supervisor(notes, started, deadline, keep, options.events)
+    supervisor = Supervisor(notes, started, known.keeper(known.host_key(), "host"), options.events)
+    numbers = itertools.count(1)
+
+    def session_of(rest: list[str] | None) -> Session:
+        deadline = options.timeout or _DEADLINE
+        return Session(supervisor, f"pytest-{next(numbers)}", deadline, rest=rest)
+
+    def attempt(session: Session, tests: list[str]) -> Ended:
+        # Its own names for tests are relative to the root.
+        places = [os.path.join(root, test) for test in tests] if session.run.tests else tests
+        return _attempt(session, suite.pytest_arguments(options, places, root))
+
+    return supervisor.over(lambda: run_all(attempt, session_of, selection.host))
+
+
+def _attempt(session: Session, arguments: list[str]) -> Ended:
+    """Run pytest, and end all that it started. Raises Lost."""
     events, events_write = os.pipe()
-    arguments = suite.pytest_arguments(options, selection.host, root)
     environment = {
         "PYTHONPATH": str(suite.ROOT),
         "ZCTAP_EVENTS_FD": str(events_write),
@@ -47,14 +64,12 @@ def run(options: Options, started: float) -> int:
     )
     os.close(events_write)
     try:
-        output = _follow(process, events, supervisor)
-        status = process.wait(max(supervisor.until - time.monotonic(), 1))
-    except (TimeoutError, subprocess.TimeoutExpired):
-        supervisor.lose("timeout", "no sign of life before the deadline", [])
-        return supervisor.finish()
+        output = _follow(process, events, session)
+        status = process.wait(max(session.until - time.monotonic(), 1))
+    except (TimeoutError, subprocess.TimeoutExpired) as err:
+        raise Lost("timeout", "no sign of life before the deadline", []) from err
     except KeyboardInterrupt:
-        supervisor.lose("interrupted", "interrupted", [])
-        supervisor.finish()
+        session.lose(Lost("interrupted", "interrupted", []), all_of_it=True)
         raise
     finally:
         os.close(events)
@@ -62,11 +77,11 @@ def run(options: Options, started: float) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    return verdict(supervisor, status, output)
+    return Ended(status, output)
 
 
-def _follow(process: subprocess.Popen[bytes], events: int, supervisor: Supervisor) -> bytes:
-    """Feed the supervisor until the event channel closes; return the end of the output.
+def _follow(process: subprocess.Popen[bytes], events: int, session: Session) -> bytes:
+    """Feed the session until the event channel closes; return the end of the output.
 
     Raises TimeoutError.
     """
@@ -76,7 +91,7 @@ def _follow(process: subprocess.Popen[bytes], events: int, supervisor: Superviso
         selector.register(events, selectors.EVENT_READ)
         selector.register(process.stdout, selectors.EVENT_READ)
         while events in selector.get_map():
-            ready = selector.select(max(supervisor.until - time.monotonic(), 0))
+            ready = selector.select(max(session.until - time.monotonic(), 0))
             if not ready:
                 raise TimeoutError
             for key, _ in ready:
@@ -84,7 +99,7 @@ def _follow(process: subprocess.Popen[bytes], events: int, supervisor: Superviso
                 if not piece:
                     selector.unregister(key.fileobj)
                 elif key.fd == events:
-                    supervisor.feed(piece)
+                    session.feed(piece)
                 else:
                     output = (output + piece)[-65536:]
     return output

@@ -38,6 +38,8 @@ class Options:
     markers: str | None = None
     seed: int | None = None
     timeout: float | None = None
+    # How many guests at once; None: as many as there are processors and memory for.
+    jobs: int | None = None
     # Whether the kernel looks for memory that has leaked, at the end.
     kmemleak: bool = False
     # Where to write coverage; None: there is none to be measured.
@@ -75,6 +77,7 @@ def parse(argv: list[str]) -> Options:
     add("-m", dest="markers", metavar="EXPR", help="only tests with such markers, as in pytest")
     add("--seed", type=int, metavar="N", help="of the tests' order and all they draw")
     add("--timeout", type=float, metavar="S", help="a test's deadline in seconds")
+    add("-j", dest="jobs", type=int, metavar="N", help="guests at once (one a processor)")
     add(
         "--coverage",
         type=Path,
@@ -101,6 +104,10 @@ def parse(argv: list[str]) -> Options:
         raise Trouble("'self' runs everything; it takes no tests")
     if command == "build" and given.kernel:
         raise Trouble("--kernel does not go with 'build': there is nothing to build")
+    if given.jobs is not None and (given.jobs < 1 or given.host):
+        raise Trouble(
+            "-j: one guest at least" if given.jobs < 1 else "-j is for guests, not --host"
+        )
     _check_reports(command, given)
     for word in words:
         if not Path(word.split("::", 1)[0]).exists():
@@ -118,6 +125,7 @@ def parse(argv: list[str]) -> Options:
         markers=given.markers,
         seed=given.seed,
         timeout=given.timeout,
+        jobs=given.jobs,
         kmemleak=_kmemleak(given, words),
         coverage=cache.root() / "coverage" if given.coverage is _DEFAULT else given.coverage,
         events=given.events,

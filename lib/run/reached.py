@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from lib.coverage import counters, gcov
 from lib.run.options import Options
 from lib.say import say
@@ -19,12 +17,25 @@ def check(options: Options, kernel: Kernel) -> None:
         raise Trouble(f"--coverage: nothing is kept of the build of {kernel.image}")
 
 
-def end(options: Options, kernel: Kernel, guest: Guest) -> list[str]:
-    """Write the reports; return the lines that sum them up. Raises GuestLost, Trouble."""
-    if not options.coverage or not kernel.notes:
-        return []
-    found = gcov.read(counters.fetch(guest), kernel.notes)
-    where: Path = options.coverage.resolve()
-    gcov.write(found, kernel.notes, where)
-    say(f"coverage: {where}/html/index.html, {where}/missing.txt, {where}/summary.json")
-    return [f"coverage: {group}" for group in found.groups]
+class Reached:
+    """The counters of all guests of a run."""
+
+    def __init__(self, options: Options, kernel: Kernel) -> None:
+        self._where = options.coverage.resolve() if options.coverage else None
+        self._notes = kernel.notes
+        self._counters: list[dict[str, bytes]] = []
+
+    def fetch(self, guest: Guest) -> None:
+        """Bring a guest's counters, if coverage was asked for. Raises GuestLost, Trouble."""
+        if self._where:
+            self._counters.append(counters.fetch(guest))
+
+    def report(self) -> list[str]:
+        """Write the reports; return the lines that sum them up. Raises Trouble."""
+        if not self._where or not self._notes:
+            return []
+        where = self._where
+        found = gcov.read(self._counters, self._notes)
+        gcov.write(found, self._notes, where)
+        say(f"coverage: {where}/html/index.html, {where}/missing.txt, {where}/summary.json")
+        return [f"coverage: {group}" for group in found.groups]

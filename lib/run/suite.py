@@ -6,8 +6,9 @@ from __future__ import annotations
 import io
 import os
 import random
+import re
 import tarfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lib.run.bytecode import Bytecode
@@ -17,6 +18,7 @@ from lib.trouble import Trouble
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("selftests", "fixtures", "netns", "lib", "conftest.py", "pyproject.toml")
 DEFAULT = "selftests/zctap"
+_TESTS = re.compile(r"test_.*\.py|.*_test\.py")  # as pytest has it
 _SKIPPED = {"__pycache__", ".pytest_cache"}
 _HOST_ONLY = ("lib/vm", "lib/run", "lib/setup", "lib/coverage")
 
@@ -86,12 +88,43 @@ def select(paths: list[str]) -> Selection:
     return selection
 
 
-def pytest_arguments(options: Options, tests: list[str], root: str = ".") -> list[str]:
-    """Return pytest's arguments; ids of tests are relative to `root`."""
-    words = ["-p", "lib.report.plugin", "-p", "no:cacheprovider"]
+@dataclass
+class Module:
+    """A module of tests: its source, and what was asked for of it, as pytest is told."""
+
+    path: Path
+    tests: list[str] = field(default_factory=list)
+
+
+def by_module(selection: Selection) -> dict[str, Module]:
+    """Return the modules of a selection, as they are called in the guest. Raises Trouble."""
+    found: dict[str, Module] = {}
+    for test in selection.guest:
+        name, colons, rest = test.partition("::")
+        path = selection.extra.get(name, ROOT / name)
+        if path.is_dir():
+            files = [file for file in sorted(path.rglob("*.py")) if _TESTS.fullmatch(file.name)]
+        else:
+            files = [path]
+        for file in files:
+            module = os.path.normpath(os.path.join(name, file.relative_to(path)))
+            found.setdefault(module, Module(file)).tests.append(module + colons + rest)
+    if not found:
+        raise Trouble("no test matches what was asked for")
+    return found
+
+
+def seeded(options: Options) -> Options:
+    """Return the options with a seed: the one that was given, or a new one."""
     seed = random.getrandbits(31) if options.seed is None else options.seed
+    return replace(options, seed=seed)
+
+
+def pytest_arguments(options: Options, tests: list[str], root: str = ".") -> list[str]:
+    """Return pytest's arguments; ids of tests are relative to `root`. `options` have a seed."""
+    words = ["-p", "lib.report.plugin", "-p", "no:cacheprovider"]
     # One number replays the order of the tests and whatever they draw.
-    words += ["-p", "pytest_randomly", f"--randomly-seed={seed}"]
+    words += ["-p", "pytest_randomly", f"--randomly-seed={options.seed}"]
     # One module that cannot be imported fails; the others run.
     words += ["--continue-on-collection-errors", f"--rootdir={root}", "-c", "pyproject.toml"]
     words += ["-q", "--no-header", "--no-summary", "--tb=short"]

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Follow a run by its events: deadlines, the model, KTAP, and what people want to know."""
+"""Follow a run by its sessions: the model, KTAP, and what people want to know."""
 
 from __future__ import annotations
 
-import signal
+import contextlib
+import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,61 +18,88 @@ from lib.trouble import Trouble
 
 
 class Supervisor:
-    """Takes pieces of the event channel, wherever they come from."""
+    """Puts the sessions of any number of guests together; for use by several threads."""
 
     def __init__(
         self,
         notes: list[str],
         started: float,
-        deadline: float,
         keep: Callable[[Run], None] = lambda run: None,
         events: Path | None = None,
         *,
-        ending: float = 0.0,
+        sessions: int = 1,
     ) -> None:
         """`notes` head the report; `started` (time.monotonic()) is when the user pressed enter.
 
-        `deadline` is how long a test may take (s), and what comes before the first. `keep` is
-        called at the end; the events go to a file, too, if there is a name for it. The last
-        test may take `ending` seconds more, for what is done once at the end of all.
+        `keep` is called at the end; the events go to a file, too, if there is a name for it.
+        The report begins when as many `sessions` have announced their tests.
         """
         self.run = Run()
         self._keep = keep
-        self._ending = ending
         self._events = events.open("wb") if events else None
         self._writer = Writer(sys.stdout)
         self._notes = notes
         self._started = started
-        self._deadline = deadline
-        self._partial = b""
+        self._expected = sessions
+        self._heard_of: set[str] = set()
+        self._early: list[Result] = []
+        self._begun = False
         self._first = True
-        self._last_event = time.monotonic()
+        self._lock = threading.RLock()
 
-    @property
-    def until(self) -> float:
-        """When patience ends: of the running test, or of whatever is between tests."""
-        last = self.run.announced and len(self.run.pending()) <= 1
-        return self._last_event + self._deadline + (self._ending if last else 0.0)
+    def over(self, work: Callable[[], None]) -> int:
+        """Do the work, close the report whatever happens, return the exit status.
 
-    def feed(self, piece: bytes) -> None:
-        """Take what came on the event channel; lines may be cut anywhere."""
-        *lines, self._partial = (self._partial + piece).split(b"\n")
-        for line in lines:
-            if self._events:
-                self._events.write(line + b"\n")
-                self._events.flush()
-            announced = self.run.announced
-            results = self.run.feed(line)
-            self._last_event = time.monotonic()
-            if self.run.tests and not announced:
+        Raises Trouble if there was no test.
+        """
+        try:
+            work()
+        except KeyboardInterrupt:
+            self.finish()
+            raise
+        if not self.run.tests:
+            raise Trouble("no test matches what was asked for")
+        return self.finish()
+
+    def heard(self, session: str, line: bytes) -> None:
+        """Keep a line of an event channel, with the name of its session."""
+        if not self._events:
+            return
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict):
+                line = json.dumps(event | {"session": session}).encode()
+        with self._lock:
+            self._events.write(line + b"\n")
+            self._events.flush()
+
+    def announced(self, session: Run, *, instead: bool = False) -> None:
+        """A session has said what it will run; with `instead`, it goes on with another's tests."""
+        with self._lock:
+            self.run.join(session)
+            if not instead:
+                self._heard_of.add(session.name)
+            if not self._begun and len(self._heard_of) >= self._expected:
                 self._begin()
-            self._report(results)
 
     def _begin(self) -> None:
+        self._begun = True
         notes = [*self._notes, f"kernel: {self.run.kernel}"]
         if self.run.seed is not None:
             notes.append(f"seed: {self.run.seed}")
         self._writer.begin(self.run.tests, notes)
+        early, self._early = self._early, []
+        self._report(early)
+
+    def results(self, results: Iterable[Result]) -> None:
+        """Report results; until every session has announced itself they wait."""
+        with self._lock:
+            new = list(results)
+            self.run.take(new)
+            if self._begun:
+                self._report(new)
+            else:
+                self._early += new
 
     def _report(self, results: Iterable[Result]) -> None:
         for result in results:
@@ -79,48 +108,25 @@ class Supervisor:
                 say(f"first result after {time.monotonic() - self._started:.1f} s")
             self._writer.result(result)
 
-    def lose(self, outcome: str, why: str, lines: list[str]) -> None:
-        """The run ends here; every test without a result gets one that is not good.
+    def complain(self, complaints: list[str]) -> None:
+        """Take what a channel brought that it should not have; it makes the run fail."""
+        with self._lock:
+            self.run.complaints += complaints
 
-        `lines` are what is known about it, for the detail of the test that was running.
-        """
-        detail = "\n".join([why, *lines])
-        if self.run.running:
-            say(f"{self.run.running}: {outcome}: {why}")
-        results = self.run.lose(outcome, why, detail)
-        if not self.run.announced:
-            self.run.announced = True
-            self._begin()
-        self._report(results)
-
-    def finish(self, how: str = "pytest ended early") -> int:
-        """Close the report and return the exit status; `how` the run ended, if early."""
-        if self.run.pending():
-            self.lose("crashed", how, [])
-        for complaint in self.run.complaints:
-            say(f"event channel: {complaint}")
-            self._writer.note(f"event channel: {complaint}")
-        for result in self.run.results.values():
-            if result.outcome not in (*GOOD, "skipped"):
-                say(f"{result.outcome}: {result.id}")
-        self._keep(self.run)
-        seconds = time.monotonic() - self._started
-        say(f"{self.run.summary()} in {seconds:.1f} s")
-        return self.run.exit_status()
-
-
-def verdict(supervisor: Supervisor, status: int, output: bytes) -> int:
-    """Return the exit status of a run that pytest ended itself with `status`."""
-    if supervisor.run.announced and supervisor.run.tests:
-        # 128 + n is how a shell has it, -n how Python does.
-        number = -status if status < 0 else status - 128
-        how = f"pytest ended early, with status {status}"
-        if number in set(signal.Signals):
-            how = f"pytest was killed by {signal.Signals(number).name}"
-        return supervisor.finish(how)
-    # Nothing was collected: what pytest printed says why.
-    for line in output.decode(errors="replace").splitlines()[-40:]:
-        print(line, file=sys.stderr)
-    if status == 5:
-        raise Trouble("no test matches what was asked for")
-    raise Trouble(f"pytest could not start (status {status}); see above")
+    def finish(self) -> int:
+        """Close the report and return the exit status."""
+        with self._lock:
+            if not self._begun:
+                self._begin()
+            # None should be: each session sees to its own.
+            self._report(self.run.lose("not run", "nobody ran it") if self.run.pending() else [])
+            for complaint in self.run.complaints:
+                say(f"event channel: {complaint}")
+                self._writer.note(f"event channel: {complaint}")
+            for result in self.run.results.values():
+                if result.outcome not in (*GOOD, "skipped"):
+                    say(f"{result.outcome}: {result.id}")
+            self._keep(self.run)
+            seconds = time.monotonic() - self._started
+            say(f"{self.run.summary()} in {seconds:.1f} s")
+            return self.run.exit_status()

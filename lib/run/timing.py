@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.report.model import Run
+from lib.report.model import Run, replay
 from lib.report.timing import Timing, lines
 from lib.run.options import Options
 from lib.run.suite import ROOT
@@ -72,10 +72,7 @@ def _measure(arguments: list[str], events: Path) -> _Measured:
             if found := _FIRST.search(line):
                 first = float(found[1])
     seconds = time.monotonic() - started
-    run = Run()
-    if events.is_file():
-        for event in events.read_bytes().splitlines():
-            run.feed(event)
+    run = replay(events.read_bytes().splitlines() if events.is_file() else [])
     if process.returncode not in (0, 1, 4):
         raise Trouble(f"run_tests.py ends with status {process.returncode}; see above")
     return _Measured(process.returncode, seconds, first, run)
@@ -107,6 +104,7 @@ def _selection(options: Options) -> list[str]:
         ("-m", options.markers),
         ("--seed", options.seed),
         ("--timeout", options.timeout),
+        ("-j", options.jobs),
     ):
         if value is not None:
             words += [flag, str(value)]

@@ -17,6 +17,7 @@ _APPEND = (
     " nokaslr mitigations=off random.trust_cpu=on fb_tunnels=none bonding.max_bonds=0"
     " init=/usr/bin/python3 {extra} -- -I -B /dev/vdb"
 )
+_MOST_GUESTS = 8
 _MEMORY = {"plain": 1024, "cover": 1024, "debug": 2048}  # MiB
 
 
@@ -30,6 +31,11 @@ class Machine:
     profile: str = "plain"
     cpus: int = 2
     extra: str = ""  # more for the kernel's command line
+
+    @property
+    def memory(self) -> int:
+        """MiB."""
+        return _MEMORY[self.profile]
 
     @property
     def patience(self) -> float:
@@ -71,7 +77,7 @@ class Machine:
         words = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         # Not pc: KASAN makes ACPI's set-up of its interrupt links take 20 s each under TCG.
         words += ["-machine", "q35", "-accel", self.accel, "-cpu", cpu]
-        words += ["-smp", str(self.cpus), "-m", f"{_MEMORY[self.profile]}M"]
+        words += ["-smp", str(self.cpus), "-m", f"{self.memory}M"]
         words += ["-kernel", str(self.kernel), "-append", _APPEND.format(extra=self.extra)]
         for name, path in (("root", self.root), ("agent", agent)):
             words += ["-drive", f"id={name},file={path},format=raw,if=none,readonly=on"]
@@ -95,3 +101,10 @@ def agent_disk(where: Path) -> Path:
 def cpus() -> int:
     """Return how many processors a guest gets: races need two, no test needs more."""
     return max(2, min(4, os.cpu_count() or 2))
+
+
+def room_for(machine: Machine) -> int:
+    """Return how many such guests to run at once: each keeps one processor busy."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    available = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return max(1, min(os.cpu_count() or 1, _MOST_GUESTS, available // 1024 // machine.memory))

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from lib.report.model import Run, count
+from lib.report.model import Run, count, replay
 
 
 def event(**fields: object) -> bytes:
@@ -71,8 +71,50 @@ def test_crash_between_tests_is_nobody_s_success():
     run.feed(event(ev="start", id="m::a"))
     run.feed(result("m::a"))
     run.lose("crashed", "the guest panicked")
-    assert outcomes(run) == {"m::a": "passed", "m::b": "not run"}
+    assert outcomes(run) == {"m::a": "passed", "m::b": "crashed"}
+    assert "had not begun" in run.results["m::b"].reason
     assert run.exit_status() == 1
+
+
+def test_one_is_lost_and_the_others_are_left():
+    run = run_of("m::a", "m::b", "m::c")
+    run.feed(event(ev="start", id="m::b"))
+    assert [new.id for new in run.lose_one("timeout", "silent")] == ["m::b"]
+    assert run.pending() == ["m::a", "m::c"]
+    assert run.running is None
+
+
+def test_joined_sessions_are_one_run():
+    first, second, whole = run_of("m::a"), run_of("n::a", "n::b"), Run()
+    for session in (first, second, first):
+        whole.join(session)
+    whole.take(first.feed(result("m::a")))
+    whole.take(second.feed(result("n::b", "failed")))
+    assert whole.tests == ["m::a", "n::a", "n::b"]
+    assert whole.pending() == ["n::a"]
+    assert (whole.seed, whole.kernel) == (7, "6.1")
+
+
+def test_file_of_events_is_replayed_by_session():
+    def line(session: str, **fields: object) -> bytes:
+        return event(session=session, **fields)
+
+    run = replay(
+        [
+            line("guest-1", ev="session", tests=["m::a", "m::b"]),
+            line("guest-2", ev="session", tests=["n::a"]),
+            line("guest-1", ev="start", id="m::a"),
+            line("guest-2", ev="result", id="n::a", outcome="passed"),
+            line("guest-1", ev="result", id="m::a", outcome="skipped"),
+            b"not an event",
+        ]
+    )
+    assert {test: result.outcome for test, result in run.results.items()} == {
+        "m::a": "skipped",
+        "n::a": "passed",
+    }
+    assert run.pending() == ["m::b"]
+    assert len(run.complaints) == 1
 
 
 @pytest.mark.parametrize("announced", [True, False])

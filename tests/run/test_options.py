@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from lib.run.options import parse
-from lib.run.supervise import Supervisor
 from lib.trouble import Trouble
 from lib.vm import cache
 
@@ -125,28 +124,3 @@ def test_host_mode_needs_root(tmp_path: Path):
     done = run_tests("--host")
     assert done.returncode == 2
     assert "needs root" in done.stderr
-
-
-def test_the_last_test_may_take_longer():
-    supervisor = Supervisor([], 0.0, 60, ending=1000)
-    supervisor.feed(b'{"ev": "session", "tests": ["m.py::a", "m.py::b"]}\n')
-    before = supervisor.until
-    supervisor.feed(b'{"ev": "result", "id": "m.py::a", "outcome": "passed"}\n')
-    assert supervisor.until > before + 999
-
-
-def test_supervisor_puts_cut_lines_together(capsys: pytest.CaptureFixture[str]):
-    supervisor = Supervisor(["guest: booted"], 0.0, 60)
-    stream = (
-        b'{"ev": "session", "tests": ["m.py::a", "m.py::b"], "kernel": "6.1", "seed": 3}\n'
-        b'{"ev": "start", "id": "m.py::a"}\n'
-        b'{"ev": "result", "id": "m.py::a", "outcome": "passed", "duration": 0.1}\n'
-        b'{"ev": "start", "id": "m.py::b"}\n{"ev": "resu'
-    )
-    for byte in stream:
-        supervisor.feed(bytes([byte]))
-    assert supervisor.finish("pytest was killed by SIGSEGV") == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert "  ok 1 a" in lines
-    assert "  not ok 2 b # ERROR crashed: pytest was killed by SIGSEGV" in lines
-    assert lines[-1] == "not ok 1 m.py"

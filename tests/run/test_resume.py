@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Whatever becomes of the pytests of a run, each test gets one verdict, and the rest goes on."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from lib.report.model import Run
+from lib.run.resume import Ended, NoStart, run_all
+from lib.run.session import Lost, Session
+from lib.run.supervise import Supervisor
+from lib.trouble import Trouble
+
+Script = Callable[[Session, list[str]], Ended]
+TESTS = ["m.py::a", "m.py::b", "m.py::c"]
+DONE = Ended(0, b"")
+
+
+class Runs:
+    """Attempts as scripted, each with the tests it was asked for; the last one is repeated."""
+
+    def __init__(self, *scripts: Script) -> None:
+        self.scripts = list(scripts)
+        self.asked: list[list[str]] = []
+        self.supervisor = Supervisor([], 0.0)
+        self.stopping = False
+
+    def attempt(self, session: Session, tests: list[str]) -> Ended:
+        """Run the next script."""
+        self.asked.append(tests)
+        script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+        return script(session, TESTS if tests == ["m.py"] else tests)
+
+    def session(self, rest: list[str] | None) -> Session:
+        """Return the session of the next attempt."""
+        return Session(self.supervisor, f"guest-{len(self.asked) + 1}", 60, rest=rest)
+
+    def go(self) -> Run:
+        """Run all, and return what came of it."""
+        run_all(self.attempt, self.session, ["m.py"], lambda: self.stopping)
+        self.status = self.supervisor.finish()
+        return self.supervisor.run
+
+
+def send(session: Session, **fields: object) -> None:
+    session.feed(json.dumps(fields).encode() + b"\n")
+
+
+def whole(session: Session, tests: list[str]) -> Ended:
+    """A pytest that runs all it is told to."""
+    send(session, ev="session", tests=tests)
+    for test in tests:
+        send(session, ev="start", id=test)
+        send(session, ev="result", id=test, outcome="passed")
+    send(session, ev="end", exitstatus=0)
+    return DONE
+
+
+def dies_in(name: str, kind: str = "crashed") -> Script:
+    """A pytest that is lost in the middle of a test."""
+
+    def script(session: Session, tests: list[str]) -> Ended:
+        send(session, ev="session", tests=tests)
+        for test in tests:
+            send(session, ev="start", id=test)
+            if test == name:
+                raise Lost(kind, "the guest panicked", ["console: BUG"])
+            send(session, ev="result", id=test, outcome="passed")
+        return DONE
+
+    return script
+
+
+def lost_early(session: Session, tests: list[str]) -> Ended:
+    raise Lost("crashed", "QEMU was killed", [])
+
+
+def outcomes(run: Run) -> dict[str, str]:
+    return {test: result.outcome for test, result in run.results.items()}
+
+
+def test_good_run_is_one_attempt():
+    runs = Runs(whole)
+    assert outcomes(runs.go()) == dict.fromkeys(TESTS, "passed")
+    assert (runs.asked, runs.status) == ([["m.py"]], 0)
+
+
+def test_a_fresh_one_goes_on_with_what_is_left(capsys: pytest.CaptureFixture[str]):
+    runs = Runs(dies_in("m.py::b"), whole)
+    run = runs.go()
+    assert outcomes(run) == {"m.py::a": "passed", "m.py::b": "crashed", "m.py::c": "passed"}
+    assert runs.asked == [["m.py"], ["m.py::c"]]
+    assert "console: BUG" in run.results["m.py::b"].detail
+    assert runs.status == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "  1..3" in lines
+    assert "  not ok 2 b # ERROR crashed: the guest panicked" in lines
+    assert lines[-1] == "not ok 1 m.py"
+
+
+def test_each_loss_takes_a_test_with_it():
+    runs = Runs(dies_in("m.py::a"), lost_early)
+    assert outcomes(runs.go()) == dict.fromkeys(TESTS, "crashed")
+    assert len(runs.asked) == 3
+
+
+def test_lost_before_the_first_test_is_tried_again_and_not_forgotten():
+    runs = Runs(lost_early, whole)
+    assert outcomes(runs.go()) == {"guest-1": "crashed"} | dict.fromkeys(TESTS, "passed")
+    assert runs.status == 1
+
+
+def test_lost_before_the_first_test_each_time_ends():
+    runs = Runs(lost_early)
+    assert set(outcomes(runs.go()).values()) == {"crashed"}
+    assert (len(runs.asked), runs.status) == (3, 1)
+
+
+def test_too_many_losses_end_it():
+    tests = [f"m.py::{number}" for number in range(50)]
+
+    def script(session: Session, asked: list[str]) -> Ended:
+        rest = tests if asked is TESTS else asked
+        return dies_in(rest[0])(session, rest)
+
+    runs = Runs(script)
+    found = list(outcomes(runs.go()).values())
+    assert (len(runs.asked), found.count("crashed"), found.count("not run")) == (20, 20, 30)
+
+
+def test_pytest_that_ends_early_is_a_loss():
+    def script(session: Session, tests: list[str]) -> Ended:
+        send(session, ev="session", tests=tests)
+        send(session, ev="start", id=tests[0])
+        return Ended(139, b"")
+
+    runs = Runs(script, whole)
+    run = runs.go()
+    assert outcomes(run)["m.py::a"] == "crashed"
+    assert run.results["m.py::a"].reason == "pytest was killed by SIGSEGV"
+    assert outcomes(run)["m.py::c"] == "passed"
+
+
+def test_pytest_that_does_not_start_is_the_user_s_trouble():
+    with pytest.raises(NoStart, match="status 4") as raised:
+        Runs(lambda session, tests: Ended(4, b"no such option")).go()
+    assert raised.value.output == b"no such option"
+
+
+def test_no_guest_at_first_is_trouble_and_later_a_verdict():
+    def no_guest(session: Session, tests: list[str]) -> Ended:
+        raise Trouble("it does not boot")
+
+    with pytest.raises(Trouble):
+        Runs(no_guest).go()
+    run = Runs(dies_in("m.py::a"), no_guest).go()
+    assert outcomes(run) == {"m.py::a": "crashed", "m.py::b": "crashed", "m.py::c": "not run"}
+    assert run.results["m.py::b"].reason.startswith("it does not boot")
+
+
+def test_interrupted_run_says_so():
+    runs = Runs(dies_in("m.py::b"))
+    runs.stopping = True
+    assert outcomes(runs.go()) == {
+        "m.py::a": "passed",
+        "m.py::b": "interrupted",
+        "m.py::c": "not run",
+    }
+    assert len(runs.asked) == 1

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0
+"""An event channel is understood however it is cut, and patience has an end."""
+
+import pytest
+
+from lib.run.session import Lost, Session
+from lib.run.supervise import Supervisor
+
+
+def test_the_last_test_may_take_longer():
+    session = Session(Supervisor([], 0.0), "guest-1", 60, ending=1000)
+    session.feed(b'{"ev": "session", "tests": ["m.py::a", "m.py::b"]}\n')
+    before = session.until
+    session.feed(b'{"ev": "result", "id": "m.py::a", "outcome": "passed"}\n')
+    assert session.until > before + 999
+
+
+def test_cut_lines_are_put_together(capsys: pytest.CaptureFixture[str]):
+    supervisor = Supervisor(["guest: booted"], 0.0)
+    session = Session(supervisor, "guest-1", 60)
+    stream = (
+        b'{"ev": "session", "tests": ["m.py::a", "m.py::b"], "kernel": "6.1", "seed": 3}\n'
+        b'{"ev": "start", "id": "m.py::a"}\n'
+        b'{"ev": "result", "id": "m.py::a", "outcome": "passed", "duration": 0.1}\n'
+        b'{"ev": "start", "id": "m.py::b"}\n{"ev": "resu'
+    )
+    for byte in stream:
+        session.feed(bytes([byte]))
+    session.lose(Lost("crashed", "QEMU was killed by SIGKILL", []), all_of_it=False)
+    assert supervisor.finish() == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "  ok 1 a" in lines
+    assert "  not ok 2 b # ERROR crashed: QEMU was killed by SIGKILL" in lines
+    assert lines[-1] == "not ok 1 m.py"
+
+
+def test_the_report_waits_for_all_sessions(capsys: pytest.CaptureFixture[str]):
+    supervisor = Supervisor([], 0.0, sessions=2)
+    one, two = (Session(supervisor, name, 60) for name in ("guest-1", "guest-2"))
+    one.feed(b'{"ev": "session", "tests": ["m.py::a"]}\n')
+    one.feed(b'{"ev": "result", "id": "m.py::a", "outcome": "passed"}\n')
+    assert capsys.readouterr().out == ""
+    two.feed(b'{"ev": "session", "tests": ["n.py::a"]}\n')
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "1..2"
+    assert lines[-1] == "ok 1 m.py"
+    two.feed(b'{"ev": "result", "id": "n.py::a", "outcome": "passed"}\n')
+    assert supervisor.finish() == 0
