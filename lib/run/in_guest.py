@@ -69,6 +69,7 @@ class Crew:
         self._bytecode = Bytecode(str(self.machine.root))
         if kernel.uapi:
             selection.extra["uapi/io_uring.h"] = kernel.uapi
+        self._tests = selection.guest
         self._archive = suite.archive(selection.extra, self._bytecode)
 
     def start(self) -> Guest:
@@ -81,6 +82,7 @@ class Crew:
             supervisor,
             f"guest-{next(self._numbers)}",
             self._options.timeout or self.machine.test_deadline,
+            starting=self.machine.test_deadline,
             # Up to three scans of all memory, see lib/kmemleak.py.
             ending=12 * self.machine.patience if self._options.kmemleak else 0.0,
             rest=rest,
@@ -90,18 +92,19 @@ class Crew:
         """Return what runs tests in a guest: the `first` one, then always a fresh one."""
         waiting = [first] if first else []
 
-        def attempt(session: Session, tests: list[str]) -> Ended:
-            return self._run(waiting.pop() if waiting else self.start(), session, tests)
+        def attempt(session: Session, only: list[str] | None) -> Ended:
+            return self._run(waiting.pop() if waiting else self.start(), session, only)
 
         return attempt
 
-    def _run(self, guest: Guest, session: Session, tests: list[str]) -> Ended:
+    def _run(self, guest: Guest, session: Session, only: list[str] | None) -> Ended:
         """Run tests in a guest, and end it. Raises Lost, Trouble."""
         with guest:
             try:
                 guest.put(self._archive, _SUITE)
-                argv = ["pytest", *suite.pytest_arguments(self._options, tests)]
-                guest.start(argv, environment(self._kernel), _SUITE)
+                guest.put(suite.listing(only or []), _SUITE)
+                arguments = suite.pytest_arguments(self._options, self._tests, only=suite.ONLY)
+                guest.start(["pytest", *arguments], environment(self._kernel), _SUITE)
                 session.begin()
                 ended = _follow(guest, session)
                 self._bytecode.keep(guest.get(_SUITE, ".pyc"))
@@ -142,10 +145,10 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
     """Run the suite; return the exit status. Raises Trouble before the first test only."""
     check(options, kernel)
     selection = suite.select(options.paths)
-    modules = suite.by_module(selection)
+    modules = suite.modules(selection)
     crew = Crew(options, kernel, selection)
     weights = shares.weights(
-        {name: module.path.stat().st_size for name, module in modules.items()},
+        {name: path.stat().st_size for name, path in modules.items()},
         known.durations(kernel.key, kernel.profile),
     )
     split = shares.split(weights, options.jobs or machine.room_for(crew.machine))
@@ -160,10 +163,10 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
                 run_all,
                 crew.attempts(first if number == 0 else None),
                 partial(crew.session, supervisor),
-                [test for name in names for test in modules[name].tests],
+                share,
                 qemu.stopping,
             )
-            for number, names in enumerate(split)
+            for number, share in enumerate(split)
         ]
         status = supervisor.over(partial(_together, work))
     for line in crew.reached.report():

@@ -118,7 +118,7 @@ def _named(options: Options) -> dict[str, list[str]]:
     """Return test -> the ids it names, as pytest collects them. Raises Trouble."""
     selection = suite.select(options.paths)
     root = "/" if selection.extra else "."
-    arguments = suite.pytest_arguments(suite.seeded(options), selection.host, root)
+    arguments = suite.pytest_arguments(suite.seeded(options), selection.host, root=root)
     events, events_write = os.pipe()
     with os.fdopen(events, "rb") as reader:
         process = subprocess.Popen(

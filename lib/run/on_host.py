@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from lib.run import known, suite
 from lib.run.options import Options
 from lib.run.resume import Ended, run_all
 from lib.run.session import Lost, Session
 from lib.run.supervise import Supervisor
+from lib.vm import cache
 
 # For one test (s). As for a guest under KVM (lib/vm/machine.py), but the machine may be busy.
 _DEADLINE = 60.0
@@ -34,14 +36,20 @@ def run(options: Options, started: float) -> int:
 
     def session_of(rest: list[str] | None) -> Session:
         deadline = options.timeout or _DEADLINE
-        return Session(supervisor, f"pytest-{next(numbers)}", deadline, rest=rest)
+        name = f"pytest-{next(numbers)}"
+        return Session(supervisor, name, deadline, starting=_DEADLINE, rest=rest)
 
-    def attempt(session: Session, tests: list[str]) -> Ended:
-        # Its own names for tests are relative to the root.
-        places = [os.path.join(root, test) for test in tests] if session.run.tests else tests
-        return _attempt(session, suite.pytest_arguments(options, places, root))
+    with cache.scratch() as scratch:
 
-    return supervisor.over(lambda: run_all(attempt, session_of, selection.host))
+        def attempt(session: Session, only: list[str] | None) -> Ended:
+            listed = Path(scratch, suite.ONLY)
+            listed.write_text("\n".join(only or []))
+            arguments = suite.pytest_arguments(
+                options, selection.host, root=root, only=str(listed) if only else None
+            )
+            return _attempt(session, arguments)
+
+        return supervisor.over(lambda: run_all(attempt, session_of, None))
 
 
 def _attempt(session: Session, arguments: list[str]) -> Ended:

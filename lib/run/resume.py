@@ -45,17 +45,18 @@ class NoStart(Trouble):
         self.output = ended.output
 
 
-# Runs pytest on tests and feeds the session. Raises Lost, Trouble.
-Attempt = Callable[[Session, list[str]], Ended]
+# Runs pytest, on all that the user chose or only on the modules and tests in a list, and feeds
+# the session. Raises Lost, Trouble.
+Attempt = Callable[[Session, list[str] | None], Ended]
 
 
 def run_all(
     attempt: Attempt,
     session_of: Callable[[list[str] | None], Session],
-    tests: list[str],
+    share: list[str] | None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Run `tests`, as pytest is told them, by as many attempts as it takes.
+    """Run a share of the tests, None for all of them, by as many attempts as it takes.
 
     `session_of` gives the session for an attempt: of the tests asked for, or of those that are
     left after an earlier one was lost. Raises Trouble if nothing can be run at all.
@@ -66,7 +67,7 @@ def run_all(
         session = session_of(rest)
         hopeless = False
         try:
-            ended = attempt(session, tests if rest is None else rest)
+            ended = attempt(session, share if rest is None else rest)
             lost = _early(session, ended)
         except Lost as err:
             lost = err

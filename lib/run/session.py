@@ -31,12 +31,14 @@ class Session:
         name: str,
         deadline: float,
         *,
+        starting: float = 0.0,
         ending: float = 0.0,
         rest: list[str] | None = None,
     ) -> None:
-        """`deadline` is how long a test may take (s), and what comes before the first.
+        """`deadline` is how long a test may take (s).
 
-        The last test may take `ending` seconds more, for what is done once at the end of all.
+        What comes before the first has `starting` seconds if that is more, and the last one
+        `ending` seconds on top, for what is done once at the end of all.
         `name` is what gets the blame when there is no test to take it. A session that goes on
         for another has the `rest` of that one's tests.
         """
@@ -44,6 +46,7 @@ class Session:
         self._goes_on = rest is not None
         self._supervisor = supervisor
         self._deadline = deadline
+        self._starting = max(starting, deadline)
         self._ending = ending
         self._partial = b""
         self.begin()
@@ -55,7 +58,9 @@ class Session:
     @property
     def until(self) -> float:
         """When patience ends: of the running test, or of whatever is between tests."""
-        last = self.run.announced and len(self.run.pending()) <= 1
+        if not self.run.announced:
+            return self._last_event + self._starting
+        last = len(self.run.pending()) <= 1
         return self._last_event + self._deadline + (self._ending if last else 0.0)
 
     def feed(self, piece: bytes) -> None:

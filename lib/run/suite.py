@@ -18,6 +18,7 @@ from lib.trouble import Trouble
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("selftests", "fixtures", "netns", "lib", "conftest.py", "pyproject.toml")
 DEFAULT = "selftests/zctap"
+ONLY = "only"  # the modules and tests to run, an id a line
 _TESTS = re.compile(r"test_.*\.py|.*_test\.py")  # as pytest has it
 _SKIPPED = {"__pycache__", ".pytest_cache"}
 _HOST_ONLY = ("lib/vm", "lib/run", "lib/setup", "lib/coverage")
@@ -38,6 +39,14 @@ def archive(extra: dict[str, Path], bytecode: Bytecode) -> bytes:
                     _add(tar, below, content, file.stat().st_mode & 0o777)
                     for compiled, code in bytecode.known(below, content):
                         _add(tar, compiled, code, 0o644)
+    return buffer.getvalue()
+
+
+def listing(only: list[str]) -> bytes:
+    """Return a tar archive with the file ONLY, for pytest_arguments()."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        _add(tar, ONLY, "\n".join(only).encode(), 0o644)
     return buffer.getvalue()
 
 
@@ -88,27 +97,17 @@ def select(paths: list[str]) -> Selection:
     return selection
 
 
-@dataclass
-class Module:
-    """A module of tests: its source, and what was asked for of it, as pytest is told."""
-
-    path: Path
-    tests: list[str] = field(default_factory=list)
-
-
-def by_module(selection: Selection) -> dict[str, Module]:
-    """Return the modules of a selection, as they are called in the guest. Raises Trouble."""
-    found: dict[str, Module] = {}
+def modules(selection: Selection) -> dict[str, Path]:
+    """Return the modules of a selection: name in the guest -> source. Raises Trouble."""
+    found: dict[str, Path] = {}
     for test in selection.guest:
-        name, colons, rest = test.partition("::")
+        name = test.split("::", 1)[0]
         path = selection.extra.get(name, ROOT / name)
+        files = [path]
         if path.is_dir():
             files = [file for file in sorted(path.rglob("*.py")) if _TESTS.fullmatch(file.name)]
-        else:
-            files = [path]
         for file in files:
-            module = os.path.normpath(os.path.join(name, file.relative_to(path)))
-            found.setdefault(module, Module(file)).tests.append(module + colons + rest)
+            found[os.path.normpath(os.path.join(name, file.relative_to(path)))] = file
     if not found:
         raise Trouble("no test matches what was asked for")
     return found
@@ -120,9 +119,16 @@ def seeded(options: Options) -> Options:
     return replace(options, seed=seed)
 
 
-def pytest_arguments(options: Options, tests: list[str], root: str = ".") -> list[str]:
-    """Return pytest's arguments; ids of tests are relative to `root`. `options` have a seed."""
-    words = ["-p", "lib.report.plugin", "-p", "no:cacheprovider"]
+def pytest_arguments(
+    options: Options, tests: list[str], *, root: str = ".", only: str | None = None
+) -> list[str]:
+    """Return pytest's arguments; ids of tests are relative to `root`. `options` have a seed.
+
+    `only` is a file that lists modules and tests, see lib/report/only.py.
+    """
+    words = ["-p", "lib.report.plugin", "-p", "lib.report.only", "-p", "no:cacheprovider"]
+    if only:
+        words += ["--only", only]
     # One number replays the order of the tests and whatever they draw.
     words += ["-p", "pytest_randomly", f"--randomly-seed={options.seed}"]
     # One module that cannot be imported fails; the others run.

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +31,7 @@ class _Measured:
 
 def report(options: Options) -> int:
     """Run the suite, print where its time goes; return its exit status. Raises Trouble."""
-    with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=cache.folder("tmp")) as name:
+    with cache.scratch() as name:
         nothing = Path(name, "test_nothing.py")
         nothing.write_text(_NOTHING)
         # Twice: the first may have to build a kernel, to boot a guest, or to compile.

@@ -107,6 +107,11 @@ def publish(kind: str, key: str) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def scratch() -> tempfile.TemporaryDirectory[str]:
+    """Return a directory for a while; should this process be killed, sweep() removes it."""
+    return tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=folder("tmp"))
+
+
 def sweep() -> None:
     """Remove what killed runs left in tmp/: directories whose owner is gone."""
     tmp = root() / "tmp"

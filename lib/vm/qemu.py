@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -97,7 +96,7 @@ class Qemu:
         if not shutil.which(PROGRAM):
             raise Trouble(f"no {PROGRAM}: apt-get install qemu-system-x86")
         self.console = console
-        self._files = tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=cache.folder("tmp"))
+        self._files = cache.scratch()
         self._messages = Path(self._files.name, "messages")
         wire, wire_end = socket.socketpair()
         monitor, monitor_end = socket.socketpair()

@@ -113,3 +113,17 @@ def test_module_that_cannot_be_imported_fails_and_others_run(tmp_path: Path):
 def test_test_that_kills_pytest_has_started_and_has_no_result(tmp_path: Path):
     (tmp_path / "test_kill.py").write_text("import os\ndef test_kill(): os._exit(0)\n")
     assert [event["ev"] for event in events_of(tmp_path)] == ["session", "start"]
+
+
+def test_only_what_is_listed_is_run_and_imported(tmp_path: Path):
+    for name in ("test_a.py", "test_b.py"):
+        (tmp_path / name).write_text("def test_x(): pass\ndef test_y(): pass\n")
+    (tmp_path / "test_broken.py").write_text("import nothing_of_this_name\n")
+    listed = tmp_path / "only"
+    listed.write_text("test_a.py\ntest_b.py::test_y")
+    events = events_of(tmp_path, "-p", "lib.report.only", "--only", str(listed))
+    assert {event["id"] for event in events if event["ev"] == "result"} == {
+        "test_a.py::test_x",
+        "test_a.py::test_y",
+        "test_b.py::test_y",
+    }

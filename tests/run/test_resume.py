@@ -22,15 +22,15 @@ class Runs:
 
     def __init__(self, *scripts: Script) -> None:
         self.scripts = list(scripts)
-        self.asked: list[list[str]] = []
+        self.asked: list[list[str] | None] = []
         self.supervisor = Supervisor([], 0.0)
         self.stopping = False
 
-    def attempt(self, session: Session, tests: list[str]) -> Ended:
+    def attempt(self, session: Session, only: list[str] | None) -> Ended:
         """Run the next script."""
-        self.asked.append(tests)
+        self.asked.append(only)
         script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
-        return script(session, TESTS if tests == ["m.py"] else tests)
+        return script(session, TESTS if only == ["m.py"] else only or [])
 
     def session(self, rest: list[str] | None) -> Session:
         """Return the session of the next attempt."""

@@ -15,6 +15,13 @@ def test_the_last_test_may_take_longer():
     assert session.until > before + 999
 
 
+def test_a_short_deadline_is_for_tests_and_not_for_what_comes_before():
+    session = Session(Supervisor([], 0.0), "guest-1", 5, starting=100)
+    before = session.until
+    session.feed(b'{"ev": "session", "tests": ["m.py::a"]}\n')
+    assert session.until < before - 90
+
+
 def test_cut_lines_are_put_together(capsys: pytest.CaptureFixture[str]):
     supervisor = Supervisor(["guest: booted"], 0.0)
     session = Session(supervisor, "guest-1", 60)
