@@ -13,7 +13,19 @@ from dataclasses import dataclass, field
 
 REPORTED = ("passed", "failed", "skipped", "xfailed", "xpassed")
 # Not from the guest: the test that was running when it was lost, and those after it.
-LOST = ("crashed", "timeout", "interrupted", "not run")
+LOST = (
+    "panic",  # of the kernel, for no cause that has a word of its own here
+    "oops",  # a bad access, a BUG(), a KASAN report
+    "lockup",  # soft or hard, a hung task, an RCU stall
+    "oom",  # memory exhausted: a panic for it, or pytest killed for it
+    "silent",  # neither an answer nor a word on the console
+    "qemu",  # the virtual machine itself ended
+    "no guest",  # none could be had to go on with
+    "crashed",  # pytest, or the guest's agent
+    "timeout",  # the test is past its deadline, the guest answers
+    "interrupted",  # by the user
+    "not run",
+)
 GOOD = ("passed", "xfailed", "xpassed")
 
 

@@ -16,8 +16,8 @@ from lib.run.resume import Attempt, Ended, run_all
 from lib.run.session import Lost, Session
 from lib.run.supervise import Supervisor
 from lib.say import say
-from lib.vm import image, machine, qemu
-from lib.vm.guest import Guest, GuestLost, tail
+from lib.vm import death, image, machine, qemu
+from lib.vm.guest import Guest, GuestLost
 from lib.vm.kbuild import Kernel
 
 _SUITE = "/suite"
@@ -107,6 +107,9 @@ class Crew:
                 guest.start(["pytest", *arguments], environment(self._kernel), _SUITE)
                 session.begin()
                 ended = _follow(guest, session)
+                if ended.killed and (found := death.of_process(guest.log(), ended.killed)):
+                    lines = [f"console: {line}" for line in death.excerpt(guest.log())]
+                    raise Lost(found.kind, found.why, lines)
                 self._bytecode.keep(guest.get(_SUITE, ".pyc"))
                 self.reached.fetch(guest)
             except GuestLost as err:
@@ -131,14 +134,19 @@ def _lost(guest: Guest, err: GuestLost) -> Lost:
     """Say what is known about a guest that is lost, or whose test hangs."""
     if qemu.stopping():
         return Lost("interrupted", "interrupted", [])
-    said = guest.abort() if err.kind == "timeout" else None
-    why = str(err) if said is None else "the test hangs, the guest does not"
-    lines = [f"console: {line}" for line in tail(guest.console)]
-    lines += (said or "").splitlines()[-60:]
+    kind, why, said = err.kind, str(err), ""
+    if kind in ("silent", "lockup"):
+        answers, output = guest.abort()
+        if output is not None:
+            kind, why, said = "timeout", "the test hangs, the guest does not", output
+        elif answers:
+            kind, why = "lockup", "the test cannot be killed, the guest still answers"
+    lines = [f"console: {line}" for line in death.excerpt(guest.log())]
+    lines += said.splitlines()[-60:]
     for line in lines:
         say(line)
     say(f"{why}; its console: {guest.console}")
-    return Lost(err.kind, why, lines)
+    return Lost(kind, why, lines)
 
 
 def run(options: Options, kernel: Kernel, started: float) -> int:

@@ -36,6 +36,8 @@ def _run(options: Options) -> int:
     if options.command == "build":
         say(f"image: {image.image()}")
         return 0
+    if options.command == "self":
+        checks |= project.check(project.IN_GUESTS)
     return in_guest.run(options, kernel, started) or checks
 
 

@@ -75,7 +75,7 @@ def run_all(
             # Before the first result it is the user's to know, then it is one of the results.
             if rest is None and not losses:
                 raise
-            lost, hopeless = Lost("crashed", str(err), []), True
+            lost, hopeless = Lost("no guest", str(err), []), True
         if not lost:
             session.end()
             return

@@ -366,6 +366,7 @@ def interrupt(channel: Channel, pid: int) -> None:
     if request.get("do") == "kill":
         write("/proc/sysrq-trigger", "w")
         os.killpg(pid, request.get("signal", signal.SIGKILL))
+        channel.answer(**{"is": "killed"})
 
 
 def sweep() -> None:

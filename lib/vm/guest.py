@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import time
 from collections.abc import Mapping, Sequence
@@ -15,26 +14,20 @@ from typing import Self
 
 from lib.say import say
 from lib.trouble import Trouble
-from lib.vm import cache, qemu
+from lib.vm import cache, death, qemu
 from lib.vm.machine import Machine
 from lib.vm.qemu import Qemu
 from lib.vm.qmp import QmpError
 from lib.vm.wire import Closed, Silence, parse
 
-# Lines of the console that are shown: from the first sign of trouble, else the last few.
-_TAIL = 25
-_REPORT = 60
-_TROUBLE = re.compile(
-    r"BUG: |Kernel panic - |Oops: |general protection fault|KASAN: |UBSAN: |INFO: task "
-    r"|INFO: rcu|WARNING: |Out of memory: |sysrq: Show Blocked"
-)
-_PANIC = re.compile(r"Kernel panic - not syncing: (.*)")
+# Bytes: of a console that a guest has filled with rubbish, no more is read.
+_LOG = 1 << 18
 
 
 class GuestLost(Exception):
     """The guest is gone or silent.
 
-    `kind` is "crashed" or "timeout", `console` the last lines of its console.
+    `kind` is one of lib/report/model.py's LOST, `console` what matters of its console.
     """
 
     def __init__(self, kind: str, why: str, console: list[str]) -> None:
@@ -124,10 +117,10 @@ class Guest:
         try:
             self.answer("booted", self.machine.first_word_deadline)
         except GuestLost as err:
-            if err.kind != "timeout":
+            if err.kind not in ("silent", "lockup"):
                 raise
             if not err.console:
-                raise GuestLost("timeout", "its console stays empty", []) from err
+                raise GuestLost("silent", "its console stays empty", []) from err
             rest = self.machine.boot_deadline - self.machine.first_word_deadline
             self.answer("booted", rest)
 
@@ -213,50 +206,39 @@ class Guest:
         except (Silence, Closed) as err:
             raise self._lost(err) from err
 
-    def abort(self) -> str | None:
-        """End a command that hangs; return what it said, or None if the guest hangs itself.
+    def abort(self) -> tuple[bool, str | None]:
+        """End a command that hangs.
 
-        SIGABRT, on which Python's faulthandler (which pytest turns on) shows where it is.
+        Return whether the guest answers at all, and what the command said, None if it does not
+        end. SIGABRT, on which Python's faulthandler (which pytest turns on) shows where it is.
         """
         until = time.monotonic() + self.machine.answer_deadline
-        said = b""
+        answers, said = False, b""
         try:
             self.ask(do="kill", signal=signal.SIGABRT)
+            self.answer("killed", self.machine.answer_deadline)
+            answers = True
             while (piece := self.next(until))[0] != "exit":
                 said += piece[1] if piece[0] == "output" else b""
         except GuestLost:
-            return None
-        return said.decode(errors="replace")
+            return answers, None
+        return answers, said.decode(errors="replace")
 
     def _lost(self, cause: Exception) -> GuestLost:
         """Say as well as can be what became of the guest."""
-        death = self.qemu.death()
-        console = tail(self.console)
-        panic = next(filter(None, map(_PANIC.search, console)), None)
-        if panic:
-            kind, why = "crashed", f"the guest panicked: {panic[1]}"
-        elif death:
-            kind, why = "crashed", death
-        elif isinstance(cause, Silence):
-            kind, why = "timeout", "the guest is silent"
-        else:
-            kind, why = "crashed", f"the guest's agent failed: {str(cause).strip()[-200:]}"
-        return GuestLost(kind, why, console)
+        silent = isinstance(cause, Silence)
+        lines = self.log()
+        found = death.of_guest(lines, self.qemu.death(), silent=silent, error=str(cause))
+        return GuestLost(found.kind, found.why, death.excerpt(lines))
 
-
-def tail(console: Path) -> list[str]:
-    """Return what matters of a console log's end, whatever bytes are in it."""
-    try:
-        with console.open("rb") as file:
-            file.seek(max(0, console.stat().st_size - 32768))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return []
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    for number, line in enumerate(lines):
-        if _TROUBLE.search(line):
-            return lines[number : number + _REPORT]
-    return lines[-_TAIL:]
+    def log(self) -> list[str]:
+        """Return the lines of the console so far: the end of them, if there are very many."""
+        try:
+            with self.console.open("rb") as file:
+                file.seek(max(0, self.console.stat().st_size - _LOG))
+                return death.told(file.read())
+        except OSError:
+            return []
 
 
 def _console_log() -> Path:

@@ -155,7 +155,7 @@ def test_no_guest_at_first_is_trouble_and_later_a_verdict():
     with pytest.raises(Trouble):
         Runs(no_guest).go()
     run = Runs(dies_in("m.py::a"), no_guest).go()
-    assert outcomes(run) == {"m.py::a": "crashed", "m.py::b": "crashed", "m.py::c": "not run"}
+    assert outcomes(run) == {"m.py::a": "crashed", "m.py::b": "no guest", "m.py::c": "not run"}
     assert run.results["m.py::b"].reason.startswith("it does not boot")
 
 

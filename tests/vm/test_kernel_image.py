@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Kernel images and trees that are none; the tail of consoles."""
+"""Kernel images and trees that are none."""
 
 from pathlib import Path
 
 import pytest
 
 from lib.trouble import Trouble
-from lib.vm import guest, kbuild, source
+from lib.vm import kbuild, source
 
 
 def image_of(path: Path, flag: bytes, magic: bytes) -> Path:
@@ -40,19 +40,3 @@ def test_tree_that_is_none_is_refused(tmp_path: Path):
         source.of_tree(tmp_path / "none", with_series=False)
     with pytest.raises(Trouble, match="not a kernel source tree"):
         source.of_tree(tmp_path, with_series=False)
-
-
-def test_console_is_shown_from_the_first_sign_of_trouble(tmp_path: Path):
-    console = tmp_path / "console"
-    lines = [f"line {number}" for number in range(200)]
-    console.write_text("\n".join(lines))
-    assert guest.tail(console) == lines[-25:]
-    console.write_text("\n".join([*lines[:150], "BUG: bad", *lines[150:]]))
-    assert guest.tail(console) == ["BUG: bad", *lines[150:]]
-
-
-def test_console_may_hold_anything(tmp_path: Path):
-    console = tmp_path / "console"
-    console.write_bytes(b"\xff\xfe\0\n\x1b[2J\n" + b"x" * 100_000)
-    assert guest.tail(console)
-    assert guest.tail(tmp_path / "none") == []

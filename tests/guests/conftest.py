@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Runs of ./run_tests.py in real guests; they need the reference kernel, and build none."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lib.vm import cache, kbuild, source
+
+ROOT = Path(__file__).resolve().parents[2]
+_RESULT = re.compile(r"  (ok|not ok) \d+ (\S+)(?: # (.*))?")
+
+
+def verdicts(ktap: str) -> dict[str, str]:
+    """Return test -> "ok", "failed", or what its directive says: "skip", "timeout", "panic"."""
+    found = {}
+    for line in ktap.splitlines():
+        if match := _RESULT.fullmatch(line):
+            word = (match[3] or "").removeprefix("ERROR ").split(" ")[0].rstrip(":").lower()
+            found[match[2]] = word or {"ok": "ok", "not ok": "failed"}[match[1]]
+    return found
+
+
+@dataclass
+class Outcome:
+    """What a run came to."""
+
+    status: int
+    ktap: str
+    said: str
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Test -> its verdict in a word."""
+        return verdicts(self.ktap)
+
+
+class Running:
+    """A run under way, on a module of the test's own."""
+
+    def __init__(self, folder: Path, text: str, *arguments: str) -> None:
+        module = folder / "test_it.py"
+        module.write_text(text)
+        self.events = folder / "events"
+        self._mark = f"ZCTAP_RUN={uuid.uuid4()}"
+        command = [sys.executable, str(ROOT / "run_tests.py"), "--events", str(self.events)]
+        self.process = subprocess.Popen(
+            [*command, *arguments, str(module)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **dict([self._mark.split("=")])},
+        )
+
+    def has_begun(self, test: str) -> bool:
+        """Whether a test has been announced."""
+        start = f'"ev": "start", "id": "outside/test_it.py::{test}"'
+        return self.events.exists() and start in self.events.read_text()
+
+    def guests(self) -> list[int]:
+        """Return the pids of its guests."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if (entry / "cmdline").read_bytes().startswith(b"qemu-system") and (
+                    self._mark.encode() in (entry / "environ").read_bytes()
+                ):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return found
+
+    def finish(self) -> Outcome:
+        """Wait for its end."""
+        ktap, said = self.process.communicate(timeout=300)
+        return Outcome(self.process.returncode, ktap, said)
+
+
+class Runner:
+    """Starts runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.started: list[Running] = []
+
+    def start(self, text: str, *arguments: str) -> Running:
+        """Start a run of a module with this text."""
+        self.started.append(Running(self._folder, text, *arguments))
+        return self.started[-1]
+
+    def __call__(self, text: str, *arguments: str) -> Outcome:
+        """Run a module with this text to its end."""
+        return self.start(text, *arguments).finish()
+
+
+def is_built() -> bool:
+    """Whether the reference kernel is in the cache."""
+    key = kbuild.built_key(source.debian(), "plain") if source.at_hand() else None
+    return bool(key and cache.entry("kernel", key))
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    """Starts runs of the test's own modules; none may leave a guest behind."""
+    if not is_built():
+        pytest.skip("the reference kernel is not built: ./run_tests.py build")
+    runner = Runner(tmp_path)
+    yield runner
+    for run in runner.started:
+        run.process.kill()
+        run.process.wait()
+        assert not run.guests(), f"guests left behind: {run.guests()}"
