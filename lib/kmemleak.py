@@ -43,6 +43,21 @@ def available() -> bool:
     return True
 
 
+def seen_so_far() -> list[Leak]:
+    """Scan once, and return what has leaked, but for the latest: what this finds is not told again.
+
+    For use after each part of a longer whole: what is too young, or new to a first scan, is left
+    to the next one, and to leaks() at the end.
+    """
+    _scan()
+    if not parse(FILE.read_text()):
+        return []
+    _scan()
+    found = parse(FILE.read_text())
+    FILE.write_text("clear")
+    return found
+
+
 def leaks(idle_since: float) -> list[Leak]:
     """Scan, and return what has leaked; `idle_since` (time.monotonic()) bounds its youngest age.
 

@@ -47,9 +47,9 @@ def start(on: machine.Machine, *, snapshot: bool) -> Guest:
     return guest
 
 
-def environment(kernel: Kernel) -> dict[str, str]:
-    """Return what a command in the guest finds in its environment."""
-    found = {"PYTHONPATH": _SUITE, "ZCTAP_VM": kernel.profile}
+def environment(kernel: Kernel, kmemleak: str = "") -> dict[str, str]:
+    """Return what a command in the guest finds in its environment; `kmemleak` as in Options."""
+    found = {"PYTHONPATH": _SUITE, "ZCTAP_VM": kernel.profile, "ZCTAP_KMEMLEAK": kmemleak}
     if kernel.uapi:
         found["ZCTAP_UAPI"] = f"{_SUITE}/uapi/io_uring.h"
     return found
@@ -65,6 +65,9 @@ class Crew:
         # are run.
         self._options = suite.seeded(options)
         self._kernel = kernel
+        # With KVM a scan takes a second or so, and can be had after each module.
+        often = options.kmemleak and self.machine.accel == "kvm"
+        self._kmemleak = "module" if often else options.kmemleak
         self._numbers = itertools.count(1)
         self._bytecode = Bytecode(str(self.machine.root))
         if kernel.uapi:
@@ -104,7 +107,9 @@ class Crew:
                 guest.put(self._archive, _SUITE)
                 guest.put(suite.listing(only or []), _SUITE)
                 arguments = suite.pytest_arguments(self._options, self._tests, only=suite.ONLY)
-                guest.start(["pytest", *arguments], environment(self._kernel), _SUITE)
+                guest.start(
+                    ["pytest", *arguments], environment(self._kernel, self._kmemleak), _SUITE
+                )
                 session.begin()
                 ended = _follow(guest, session)
                 if ended.killed and (found := death.of_process(guest.log(), ended.killed)):

@@ -40,8 +40,8 @@ class Options:
     timeout: float | None = None
     # How many guests at once; None: as many as there are processors and memory for.
     jobs: int | None = None
-    # Whether the kernel looks for memory that has leaked, at the end.
-    kmemleak: bool = False
+    # Whether the kernel looks for memory that has leaked: "", at the "end", after each "module".
+    kmemleak: str = ""
     # Where to write coverage; None: there is none to be measured.
     coverage: Path | None = None
     events: Path | None = None
@@ -86,7 +86,7 @@ def parse(argv: list[str]) -> Options:
         metavar="DIR",
         help="with counters in the kernel: say which of its lines ran (DIR: in the cache)",
     )
-    add("--kmemleak", action="store_true", help="debug: with a selection of tests, too")
+    add("--kmemleak", action="store_true", help="debug: look for leaks after each module")
     add("--events", type=Path, metavar="FILE", help="write what happens to FILE, as JSON lines")
     add("--json", type=Path, metavar="FILE", help="contract: write it as JSON, too")
     add("--markdown", type=Path, metavar="FILE", help="contract: to a file, not to stdout")
@@ -135,12 +135,14 @@ def parse(argv: list[str]) -> Options:
     )
 
 
-def _kmemleak(given: argparse.Namespace, paths: list[str]) -> bool:
-    """Say whether to look for leaked memory: that takes as long as many a module of tests."""
+def _kmemleak(given: argparse.Namespace, paths: list[str]) -> str:
+    """Say when to look for leaked memory: that takes as long as many a module of tests."""
     if given.kmemleak and (given.profile != "debug" or given.host):
         raise Trouble("--kmemleak goes with --profile debug")
     everything = not paths and given.keyword is None and given.markers is None
-    return bool(given.kmemleak or (given.profile == "debug" and everything and not given.host))
+    if given.kmemleak:
+        return "module"
+    return "end" if given.profile == "debug" and everything and not given.host else ""
 
 
 def _check_reports(command: str, given: argparse.Namespace) -> None:

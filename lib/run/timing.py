@@ -87,7 +87,7 @@ def _flags(options: Options) -> list[str]:
         words += ["--tree", str(options.tree)]
     if options.apply_series:
         words += ["--apply-series"]
-    if options.kmemleak:
+    if options.kmemleak == "module":
         words += ["--kmemleak"]
     if not options.snapshot:
         words += ["--no-snapshot"]

@@ -72,6 +72,18 @@ def test_two_scans_if_there_is_nothing_and_a_third_to_confirm(monkeypatch: pytes
         assert file.written == ["scan"] * scans
 
 
+def test_what_was_found_on_the_way_is_not_told_again(monkeypatch: pytest.MonkeyPatch):
+    for reports, writes, number in (
+        ([""], ["scan"], 0),
+        ([REPORT], ["scan", "scan", "clear"], 2),
+        ([REPORT, ""], ["scan", "scan", "clear"], 0),
+    ):
+        file = File(*reports)
+        monkeypatch.setattr(kmemleak, "FILE", file)
+        assert len(kmemleak.seen_so_far()) == number
+        assert file.written == writes
+
+
 def test_a_kernel_without_it_is_not_watched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(kmemleak, "FILE", tmp_path / "none" / "kmemleak")
     assert not kmemleak.available()

@@ -36,9 +36,9 @@ def test_coverage_has_its_profile_and_a_place(tmp_path: Path):
 
 
 def test_leaks_are_looked_for_after_all_tests_of_a_debug_run():
-    assert parse(["--profile", "debug"]).kmemleak
+    assert parse(["--profile", "debug"]).kmemleak == "end"
     assert not parse(["--profile", "debug", "-k", "x"]).kmemleak
-    assert parse(["--profile", "debug", "-k", "x", "--kmemleak"]).kmemleak
+    assert parse(["--profile", "debug", "-k", "x", "--kmemleak"]).kmemleak == "module"
     assert not parse([]).kmemleak
 
 
