@@ -17,6 +17,7 @@ from lib.run.session import Lost, Session
 from lib.run.supervise import Supervisor
 from lib.say import say
 from lib.vm import death, image, machine, qemu
+from lib.vm.decode import decoded
 from lib.vm.guest import Guest, GuestLost
 from lib.vm.kbuild import Kernel
 
@@ -113,13 +114,34 @@ class Crew:
                 session.begin()
                 ended = _follow(guest, session)
                 if ended.killed and (found := death.of_process(guest.log(), ended.killed)):
-                    lines = [f"console: {line}" for line in death.excerpt(guest.log())]
-                    raise Lost(found.kind, found.why, lines)
+                    raise Lost(found.kind, found.why, self._console(guest))
                 self._bytecode.keep(guest.get(_SUITE, ".pyc"))
                 self.reached.fetch(guest)
             except GuestLost as err:
-                raise _lost(guest, err) from err
+                raise self._lost(guest, err) from err
         return ended
+
+    def _lost(self, guest: Guest, err: GuestLost) -> Lost:
+        """Say what is known about a guest that is lost, or whose test hangs."""
+        if qemu.stopping():
+            return Lost("interrupted", "interrupted", [])
+        kind, why, said = err.kind, str(err), ""
+        if kind in ("silent", "lockup"):
+            answers, output = guest.abort()
+            if output is not None:
+                kind, why, said = "timeout", "the test hangs, the guest does not", output
+            elif answers:
+                kind, why = "lockup", "the test cannot be killed, the guest still answers"
+        lines = self._console(guest) + said.splitlines()[-60:]
+        for line in lines:
+            say(line)
+        say(f"{why}; its console: {guest.console}")
+        return Lost(kind, why, lines)
+
+    def _console(self, guest: Guest) -> list[str]:
+        """Return what matters of a guest's console, with lines of source if they are known."""
+        lines = decoded(death.excerpt(guest.log()), self._kernel.symbols)
+        return [f"console: {line}" for line in lines]
 
 
 def _follow(guest: Guest, session: Session) -> Ended:
@@ -133,25 +155,6 @@ def _follow(guest: Guest, session: Session) -> Ended:
             output = (output + piece)[-65536:]
         else:
             return Ended(int(piece), output)
-
-
-def _lost(guest: Guest, err: GuestLost) -> Lost:
-    """Say what is known about a guest that is lost, or whose test hangs."""
-    if qemu.stopping():
-        return Lost("interrupted", "interrupted", [])
-    kind, why, said = err.kind, str(err), ""
-    if kind in ("silent", "lockup"):
-        answers, output = guest.abort()
-        if output is not None:
-            kind, why, said = "timeout", "the test hangs, the guest does not", output
-        elif answers:
-            kind, why = "lockup", "the test cannot be killed, the guest still answers"
-    lines = [f"console: {line}" for line in death.excerpt(guest.log())]
-    lines += said.splitlines()[-60:]
-    for line in lines:
-        say(line)
-    say(f"{why}; its console: {guest.console}")
-    return Lost(kind, why, lines)
 
 
 def run(options: Options, kernel: Kernel, started: float) -> int:

@@ -9,6 +9,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lib.say import say
 from lib.trouble import Trouble
@@ -36,6 +37,14 @@ _BUILD_SPACE = {"plain": cache.GIB, "cover": cache.GIB, "debug": 3 * cache.GIB}
 
 
 @dataclass(frozen=True)
+class Symbols:
+    """What lines of source can be told from."""
+
+    vmlinux: Path
+    tree: Path
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A kernel image and what is known about it."""
 
@@ -45,6 +54,7 @@ class Kernel:
     uapi: Path | None  # its include/uapi/linux/io_uring.h
     cached: bool
     notes: Path | None = None  # what gcov needs of the build, see lib/vm/notes.py
+    symbols: Symbols | None = None  # None: it was built without, or something else since
 
     @property
     def key(self) -> str:
@@ -149,7 +159,13 @@ def _publish(
         shutil.copy2(tree / "include" / "uapi" / "linux" / "io_uring.h", staging)
         if profile == "cover":
             notes.keep(staging / "gcov", folder, tree, source.pristine)
-        about = {"profile": profile, "version": source.version, "build": str(folder)}
+        about = {
+            "profile": profile,
+            "version": source.version,
+            "build": str(folder),
+            "tree": str(tree),
+            "vmlinux": _stamp(folder / "vmlinux"),
+        }
         (staging / "about.json").write_text(json.dumps(about))
     cache.prune("kernel", keep=12)
     found = cache.entry("kernel", key)
@@ -167,4 +183,23 @@ def _load(found: Path, *, cached: bool) -> Kernel:
         uapi=found / "io_uring.h",
         cached=cached,
         notes=found / "gcov" if (found / "gcov").is_dir() else None,
+        symbols=_symbols(found, about),
     )
+
+
+def _stamp(path: Path) -> list[int]:
+    """Return what changes when a file is built again."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _symbols(found: Path, about: dict[str, Any]) -> Symbols | None:
+    """Return where a kernel's symbols are, if the build folder still has them."""
+    vmlinux, tree = Path(about["build"], "vmlinux"), Path(about.get("tree", ""))
+    try:
+        if about.get("vmlinux") != _stamp(vmlinux):
+            return None
+        config = kconfig.parse((found / "config").read_text())
+    except OSError:
+        return None
+    return Symbols(vmlinux, tree) if config.get("CONFIG_DEBUG_INFO") == "y" else None
