@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """One command: prepare a kernel and a guest, run the suite there, print KTAP on stdout.
 
-Exit status: 0 all good, 1 a test failed, 2 bad usage or environment, 4 everything skipped.
+Exit status: 0 all good, 1 a test failed, 2 bad usage or environment, 4 everything skipped; with
+--bisect-run 125 instead of 2 and 4.
 Until it has replaced itself by the interpreter of its own virtual environment, this uses
 nothing but the standard library.
 """
@@ -11,6 +12,8 @@ import os
 import platform
 import signal
 import sys
+import time
+import traceback
 from pathlib import Path
 from typing import NoReturn
 
@@ -61,7 +64,25 @@ def terminated(signum: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def unexpected(err: Exception) -> str:
+    """Return a line for an error of ours, and keep the traceback for whoever mends it."""
+    place = traceback.extract_tb(err.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    try:
+        log = cache.folder("log") / f"error-{os.getpid()}-{time.monotonic_ns()}"
+        log.write_text("".join(traceback.format_exception(err)))
+    except (OSError, Trouble):
+        return f"a bug of this runner, at {where}: {err!r}"
+    return f"a bug of this runner, at {where}: {err!r}; please report {log}"
+
+
 def main(argv: list[str]) -> int:
+    """Run, and return the exit status: what bisecting expects, if that is what it is for."""
+    status = attempt(argv)
+    return 125 if status in (2, 4) and "--bisect-run" in argv else status
+
+
+def attempt(argv: list[str]) -> int:
     """Run, and return the exit status."""
     # SIGINT, too: a shell's background job is started with that ignored.
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -85,6 +106,10 @@ def main(argv: list[str]) -> int:
     except BrokenPipeError:
         # Whoever read the KTAP has gone; so do we.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except Exception as err:
+        # Not 1: that would be a verdict on the kernel.
+        print(f"run_tests.py: {unexpected(err)}", file=sys.stderr)
         return 2
 
 

@@ -26,6 +26,8 @@ LOST = (
     "interrupted",  # by the user
     "not run",
 )
+# Of these, what does not speak against the kernel.
+NOT_THE_KERNEL = ("qemu", "no guest", "interrupted", "not run")
 GOOD = ("passed", "xfailed", "xpassed")
 
 
@@ -172,6 +174,11 @@ class Run:
         if self.complaints or self.pending() or outcomes - {*GOOD, "skipped"}:
             return 1
         return 4 if outcomes <= {"skipped"} else 0
+
+    def speaks_against_the_kernel(self) -> bool:
+        """Whether anything that went wrong may be the kernel's doing."""
+        outcomes = {result.outcome for result in self.results.values()}
+        return bool(outcomes - {*GOOD, "skipped", *NOT_THE_KERNEL})
 
     def summary(self) -> str:
         """Return the counts on one line."""

@@ -173,7 +173,14 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
         notes = [f"guests: {len(split)}, the first one {first.origin}"]
         notes += [f"profile: {kernel.profile} ({kernel.version})"]
         keep = known.keeper(kernel.key, kernel.profile)
-        supervisor = Supervisor(notes, started, keep, options.events, sessions=len(split))
+        supervisor = Supervisor(
+            notes,
+            started,
+            keep,
+            options.events,
+            sessions=len(split),
+            bisecting=options.bisect_run,
+        )
         work = [
             partial(
                 run_all,

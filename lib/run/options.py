@@ -44,6 +44,8 @@ class Options:
     kmemleak: str = ""
     # Where to write coverage; None: there is none to be measured.
     coverage: Path | None = None
+    # The exit status is for `git bisect run`.
+    bisect_run: bool = False
     events: Path | None = None
     json: Path | None = None
     markdown: Path | None = None
@@ -87,6 +89,7 @@ def parse(argv: list[str]) -> Options:
         help="with counters in the kernel: say which of its lines ran (DIR: in the cache)",
     )
     add("--kmemleak", action="store_true", help="debug: look for leaks after each module")
+    add("--bisect-run", action="store_true", help="exit with 125 if the kernel cannot be judged")
     add("--events", type=Path, metavar="FILE", help="write what happens to FILE, as JSON lines")
     add("--json", type=Path, metavar="FILE", help="contract: write it as JSON, too")
     add("--markdown", type=Path, metavar="FILE", help="contract: to a file, not to stdout")
@@ -128,6 +131,7 @@ def parse(argv: list[str]) -> Options:
         jobs=given.jobs,
         kmemleak=_kmemleak(given, words),
         coverage=cache.root() / "coverage" if given.coverage is _DEFAULT else given.coverage,
+        bisect_run=given.bisect_run,
         events=given.events,
         json=given.json,
         markdown=given.markdown,

@@ -28,11 +28,13 @@ class Supervisor:
         events: Path | None = None,
         *,
         sessions: int = 1,
+        bisecting: bool = False,
     ) -> None:
         """`notes` head the report; `started` (time.monotonic()) is when the user pressed enter.
 
         `keep` is called at the end; the events go to a file, too, if there is a name for it.
-        The report begins when as many `sessions` have announced their tests.
+        The report begins when as many `sessions` have announced their tests. With `bisecting`
+        it is Trouble if what went wrong says nothing about the kernel.
         """
         self.run = Run()
         self._keep = keep
@@ -41,6 +43,7 @@ class Supervisor:
         self._notes = notes
         self._started = started
         self._expected = sessions
+        self._bisecting = bisecting
         self._heard_of: set[str] = set()
         self._early: list[Result] = []
         self._begun = False
@@ -59,7 +62,10 @@ class Supervisor:
             raise
         if not self.run.tests:
             raise Trouble("no test matches what was asked for")
-        return self.finish()
+        status = self.finish()
+        if status == 1 and self._bisecting and not self.run.speaks_against_the_kernel():
+            raise Trouble("what went wrong is not the kernel's doing: no verdict")
+        return status
 
     def heard(self, session: str, line: bytes) -> None:
         """Keep a line of an event channel, with the name of its session."""

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from lib.report.model import Run, count, replay
+from lib.report.model import Result, Run, count, replay
 
 
 def event(**fields: object) -> bytes:
@@ -74,6 +74,16 @@ def test_crash_between_tests_is_nobody_s_success():
     assert outcomes(run) == {"m::a": "passed", "m::b": "crashed"}
     assert "had not begun" in run.results["m::b"].reason
     assert run.exit_status() == 1
+
+
+@pytest.mark.parametrize(
+    ("outcome", "fault"),
+    [("passed", False), ("qemu", False), ("no guest", False), ("panic", True), ("failed", True)],
+)
+def test_what_speaks_against_the_kernel(outcome: str, fault: bool):
+    run = run_of("m::a")
+    run.take([Result("m::a", outcome)])
+    assert run.speaks_against_the_kernel() == fault
 
 
 def test_one_is_lost_and_the_others_are_left():

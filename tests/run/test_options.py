@@ -104,6 +104,31 @@ def test_bad_input_is_one_line_and_status_2(argv: list[str], said: str):
     assert said in done.stderr
 
 
+def test_bisecting_takes_what_cannot_be_judged_for_that():
+    for argv in (["--tree", "/nonexistent"], ["--nonsense"], ["--profile", "odd"]):
+        assert run_tests("--bisect-run", *argv).returncode == 125
+
+
+def test_a_bug_of_ours_is_no_verdict(tmp_path: Path):
+    script = (
+        "import sys, run_tests; run_tests.check_machine = lambda options: 1 / 0;"
+        "sys.exit(run_tests.main(sys.argv[1:]))"
+    )
+    for argv, status in ([], 2), (["--bisect-run"], 125):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *argv],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        )
+        assert done.returncode == status
+        assert len(done.stderr.splitlines()) == 1
+        assert "ZeroDivisionError" in done.stderr
+        assert "Traceback" in next((tmp_path / "zctap-selftests" / "log").iterdir()).read_text()
+
+
 def test_no_install_lists_what_is_missing(tmp_path: Path):
     # Nothing in PATH, and no virtual environment in that cache.
     done = subprocess.run(
