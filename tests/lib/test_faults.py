@@ -55,6 +55,25 @@ def test_settings_are_put_back(debugfs: Path, proc: Path) -> None:
     assert settings(debugfs) == [BEFORE] * 3
 
 
+def test_chosen_cache_is_put_back(debugfs: Path, proc: Path, tmp_path: Path) -> None:
+    (tmp_path / "heads").mkdir()
+    chosen = tmp_path / "heads" / MEMORY
+    chosen.write_text("0\n")
+    faults = Faults(debugfs, proc, tmp_path)
+    before = settings(debugfs)
+    with faults.cache_failure("heads", 5, 3) as failed:
+        assert chosen.read_text() == "1"
+        during = settings(debugfs)[0]
+        assert [during[key] for key in ("cache-filter", "probability", "times")] == ["Y", "3", "5"]
+        (debugfs / MEMORY / "times").write_text("2")
+        assert failed() == 3
+    assert (chosen.read_text(), settings(debugfs)) == ("0", before)
+    with pytest.raises(NoFaults), faults.cache_failure("none", 1):
+        pass
+    assert settings(debugfs) == before
+    faults.close()
+
+
 def test_a_shot_that_misses_ends_the_row(debugfs: Path, proc: Path) -> None:
     faults = Faults(debugfs, proc)
     seen = [shot.run(lambda: 7).value for shot in faults.shots()]
