@@ -19,16 +19,20 @@ pytestmark = pytest.mark.usefixtures("prompt_frees")
 
 PAGES = 64
 TURNS = 8  # how often a stream fills the region
-WAITING = 60_000  # bytes: more than the last receiver has room for
-LITTLE = 8 << 10
+LITTLE = 8 << 10  # bytes: room that the last receiver has
+# What waits in B: in the socket that sends it on, and if that has no room either, on its way there.
+much_or_little = pytest.mark.parametrize("length", [20_000, 60_000], ids=["sent", "more"])
 
 
-def waiting(station: Station, onward: Onward, relay: MakeRelay, family: int) -> Passing:
-    """WAITING bytes that B has taken and C has no room for."""
+def waiting(
+    station: Station, onward: Onward, relay: MakeRelay, length: int, family: int = 4
+) -> Passing:
+    """So many bytes that B has taken, and C has no room for."""
     relayed = relay(station, onward, family, rcvbuf=LITTLE)
-    relayed.send(WAITING)
+    relayed.send(length)
     wait_until(lambda: relayed.tcp.queued() > 0, "nothing is relayed", 5)
-    assert relayed.tcp.queued() < WAITING, "all of it is in C already: nothing waits in B"
+    there = relayed.tcp.queued()
+    assert there < length, f"{there} of {length} bytes are in C already: nothing waits in B"
     return relayed
 
 
@@ -49,27 +53,28 @@ def test_stream_that_is_relayed(
 
 @contract("BUF-2", "BUF-3", "RECV-19", "RECV-22")
 @both_families
+@much_or_little
 def test_what_waits_is_not_overwritten(
-    make_onward: MakeOnward, make_station: MakeStation, relay: MakeRelay, family: int
+    make_onward: MakeOnward, make_station: MakeStation, relay: MakeRelay, length: int, family: int
 ) -> None:
     """The region is filled again and again; what waits to be sent on stays what it was."""
     onward = make_onward()
     station = make_station(onward.link, pages=2 * PAGES)
-    relayed = waiting(station, onward, relay, family)
+    relayed = waiting(station, onward, relay, length, family)
     turn_over(station)
-    relayed.read(WAITING)
+    relayed.read(length)
 
 
 @contract("REL-7", "REL-8", "RECV-22", "BUF-5")
-@both_families
+@much_or_little
 def test_what_waits_outlives_the_ring(
-    make_onward: MakeOnward, make_station: MakeStation, relay: MakeRelay, family: int
+    make_onward: MakeOnward, make_station: MakeStation, relay: MakeRelay, length: int
 ) -> None:
     """The ring is closed: what waits keeps the region, or has nothing to do with it any more."""
     onward = make_onward()
     station = make_station(onward.link, pages=2 * PAGES)
     entry = station.debug()
-    relayed = waiting(station, onward, relay, family)
+    relayed = waiting(station, onward, relay, length)
     station.close_ring()
 
     def decided() -> bool:
@@ -82,5 +87,5 @@ def test_what_waits_outlives_the_ring(
     wait_until(decided, entry.dump, 2)
     if not entry.exists():  # released, so its owner may write there
         station.region.memory.view[:] = bytes(station.region.size)
-    relayed.read(WAITING)
+    relayed.read(length)
     station.gone(0.5)
