@@ -37,6 +37,7 @@ pytestmark = pytest.mark.usefixtures("prompt_frees")
 
 PAGES = 64
 TURNS = 8  # how often a stream fills the region
+IP_MTU_DISCOVER, IP_PMTUDISC_DONT = 10, 0  # linux/in.h
 FIRST_FLIGHT = 10_000  # bytes: what TCP sends without an answer
 
 
@@ -128,6 +129,30 @@ def test_stream_that_is_joined_and_cut(
     switch_off(onward, offload)
     station = make_station(onward.link, pages=PAGES)
     long_stream(passing(station, onward, family))
+
+
+@contract("BUF-2", "BUF-3", "BUF-4", "RECV-22")
+@pytest.mark.parametrize(
+    ("family", "discovers"),
+    [(4, False), (4, True), (6, True)],
+    ids=["ipv4-fragmented", "ipv4-discovered", "ipv6-discovered"],
+)
+def test_stream_that_meets_a_smaller_mtu(
+    make_onward: MakeOnward,
+    make_station: MakeStation,
+    passing: MakePassing,
+    family: int,
+    discovers: bool,
+) -> None:
+    """So it does when frames are too large to go on: sent again smaller, or as IP fragments."""
+    onward = make_onward(routed)
+    assert onward.out is not None
+    onward.out.set(mtu=1280)
+    station = make_station(onward.link, pages=PAGES)
+    stream = passing(station, onward, family)
+    if not discovers:
+        stream.tcp.tx.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
+    long_stream(stream)
 
 
 @contract("REL-7", "DBG-7", "REL-1")
