@@ -68,7 +68,11 @@ def test_chosen_cache_is_put_back(debugfs: Path, proc: Path, tmp_path: Path) -> 
         (debugfs / MEMORY / "times").write_text("2")
         assert failed() == 3
     assert (chosen.read_text(), settings(debugfs)) == ("0", before)
-    with pytest.raises(NoFaults), faults.cache_failure("none", 1):
+    chosen.write_text("1")  # by slub_debug, at boot
+    with faults.cache_failure("heads", 5):
+        pass
+    assert chosen.read_text() == "1"
+    with pytest.raises(NoFaults, match="slub_debug"), faults.cache_failure("none", 1):
         pass
     assert settings(debugfs) == before
     faults.close()
