@@ -16,6 +16,7 @@ pytest_plugins = [
     "fixtures.sampling",
     "fixtures.feeding",
     "fixtures.parking",
+    "fixtures.onward",
     "fixtures.owners",
     "fixtures.patience",
     "fixtures.faults",

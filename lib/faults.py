@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Fault injection: allocations, and copies from and to user memory, that fail on demand.
 
-Two ways (Documentation/fault-injection/fault-injection.rst). A Shot lets the n-th call that may
+Three ways (Documentation/fault-injection/fault-injection.rst). A Shot lets the n-th call that may
 fail, counted in the calling thread alone, fail: /proc/thread-self/fail-nth. It reaches what a
 system call does itself, and neither softirqs nor kernel workers. atomic_failure() lets one of the
 system's next allocations that may not wait fail, wherever it is made: the receive softirq's are of
-that sort.
+that sort. cache_failure() does so with those from one slab cache, more than once.
 """
 
 import contextlib
@@ -79,9 +79,12 @@ class Faults:
     """
 
     def __init__(
-        self, debugfs: Path = Path("/sys/kernel/debug"), proc: Path = Path("/proc/thread-self")
+        self,
+        debugfs: Path = Path("/sys/kernel/debug"),
+        proc: Path = Path("/proc/thread-self"),
+        caches: Path = Path("/sys/kernel/slab"),
     ) -> None:
-        self._root = debugfs
+        self._root, self._caches = debugfs, caches
         for name, (option, _) in _SITES.items():
             if not (debugfs / name / "times").exists():
                 raise NoFaults(f"no fault injection: {debugfs / name} is missing ({option})")
@@ -184,6 +187,31 @@ class Faults:
             self._set(MEMORY, "times", "1", undo)
             self._set(MEMORY, "probability", "100", undo)
             yield lambda: (self._root / MEMORY / "times").read_text().strip() == "0"
+
+    @contextlib.contextmanager
+    def cache_failure(
+        self, cache: str, times: int, percent: int = 100
+    ) -> Iterator[Callable[[], int]]:
+        """Inside, allocations from one slab cache that may not wait fail, in the whole system.
+
+        Each one, or so many of a hundred, until `times` have failed. Gives a function that tells
+        how many have. Raises NoFaults where a cache cannot be chosen.
+        """
+        chosen = self._caches / cache / MEMORY
+        with contextlib.ExitStack() as undo:
+            try:
+                if chosen.read_text().strip() != "1":
+                    chosen.write_text("1")
+                    undo.callback(chosen.write_text, "0")
+            except OSError as error:  # Linux 6.1 takes no word for it after boot
+                what = f"one cache cannot be made to fail: {error} (boot with slub_debug=A,{cache})"
+                raise NoFaults(what) from None
+            self._set(MEMORY, "cache-filter", "Y", undo)
+            self._set(MEMORY, "task-filter", "N", undo)
+            self._set(MEMORY, "ignore-gfp-wait", "Y", undo)
+            self._set(MEMORY, "times", str(times), undo)
+            self._set(MEMORY, "probability", str(percent), undo)
+            yield lambda: times - int((self._root / MEMORY / "times").read_text())
 
     def close(self) -> None:
         """Put everything back."""

@@ -9,8 +9,11 @@ import struct
 from collections.abc import Iterator
 
 _NR_BPF = 321  # syscall_64.tbl
-_MAP_CREATE, _UPDATE_ELEM, _DELETE_ELEM = 0, 2, 3  # enum bpf_cmd
+# enum bpf_cmd
+_MAP_CREATE, _UPDATE_ELEM, _DELETE_ELEM, _PROG_LOAD, _PROG_ATTACH = 0, 2, 3, 5, 8
 _TYPE_SOCKMAP = 15  # enum bpf_map_type
+_TYPE_SK_SKB, _PARSER, _VERDICT = 14, 4, 5  # enum bpf_prog_type, enum bpf_attach_type
+_SK_REDIRECT_MAP = 52  # BPF_FUNC_sk_redirect_map
 _TCP_ULP, _SOL_TLS, _TLS_TX, _TLS_RX = 31, 282, 1, 2
 _TLS_1_2_VERSION, _AES_GCM_128 = 0x0303, 51
 
@@ -26,24 +29,94 @@ def _bpf(command: int, attr: bytes, what: str) -> int:
     return int(result)
 
 
+class _SockMap:
+    """A sockmap of one slot; leaving it lets go of the socket in it."""
+
+    def __init__(self) -> None:
+        self.fd = _bpf(_MAP_CREATE, struct.pack("<IIII", _TYPE_SOCKMAP, 4, 4, 1), "BPF_MAP_CREATE")
+        self._key, self._filled = ctypes.c_uint32(0), False
+
+    def put(self, sock: socket.socket) -> None:
+        value = ctypes.c_uint32(sock.fileno())
+        attr = struct.pack(
+            "<IIQQQ", self.fd, 0, ctypes.addressof(self._key), ctypes.addressof(value), 0
+        )
+        _bpf(_UPDATE_ELEM, attr, "BPF_MAP_UPDATE_ELEM")
+        self._filled = True
+
+    def attach(self, program: int, kind: int) -> None:
+        attr = struct.pack("<IIII", self.fd, program, kind, 0)
+        _bpf(_PROG_ATTACH, attr, "BPF_PROG_ATTACH")
+
+    def __enter__(self) -> "_SockMap":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        try:
+            if self._filled:
+                attr = struct.pack("<IIQ", self.fd, 0, ctypes.addressof(self._key))
+                _bpf(_DELETE_ELEM, attr, "BPF_MAP_DELETE_ELEM")
+        finally:
+            os.close(self.fd)
+
+
 @contextlib.contextmanager
 def in_sockmap(sock: socket.socket) -> Iterator[None]:
     """Inside, the connected socket is in a sockmap without a program. Raises OSError."""
-    fd = _bpf(_MAP_CREATE, struct.pack("<IIII", _TYPE_SOCKMAP, 4, 4, 1), "BPF_MAP_CREATE")
+    with _SockMap() as sockmap:
+        sockmap.put(sock)
+        yield
+
+
+def _instruction(code: int, registers: int = 0, immediate: int = 0) -> bytes:
+    return struct.pack("<BBhi", code, registers, 0, immediate)  # struct bpf_insn
+
+
+def _redirect(target: int) -> bytes:
+    """`return bpf_sk_redirect_map(skb, target, 0, 0)`: to the sending side of the socket there."""
+    return b"".join(
+        (
+            _instruction(0x18, 0x12, target) + _instruction(0),  # r2 = the map of that descriptor
+            _instruction(0xB7, 0x03),  # r3 = 0: its slot
+            _instruction(0xB7, 0x04),  # r4 = 0: no flags
+            _instruction(0x85, 0, _SK_REDIRECT_MAP),
+            _instruction(0x95),
+        )
+    )
+
+
+# `return skb->len`: what has arrived is a message, be it as long as it may
+_ALL_OF_IT = _instruction(0x61, 0x10) + _instruction(0x95)
+
+
+@contextlib.contextmanager
+def _program(code: bytes) -> Iterator[int]:
+    text, licence = ctypes.create_string_buffer(code), ctypes.create_string_buffer(b"GPL")
+    attr = struct.pack(
+        "<IIQQ", _TYPE_SK_SKB, len(code) // 8, ctypes.addressof(text), ctypes.addressof(licence)
+    )
+    fd = _bpf(_PROG_LOAD, attr, "BPF_PROG_LOAD")
     try:
-        key, value = ctypes.c_uint32(0), ctypes.c_uint32(sock.fileno())
-        attr = struct.pack("<IIQQQ", fd, 0, ctypes.addressof(key), ctypes.addressof(value), 0)
-        _bpf(_UPDATE_ELEM, attr, "BPF_MAP_UPDATE_ELEM")
-        try:
-            yield
-        finally:
-            _bpf(
-                _DELETE_ELEM,
-                struct.pack("<IIQ", fd, 0, ctypes.addressof(key)),
-                "BPF_MAP_DELETE_ELEM",
-            )
+        yield fd
     finally:
-        os.close(fd)
+        os.close(fd)  # the map holds it itself
+
+
+@contextlib.contextmanager
+def redirected(source: socket.socket, target: socket.socket, *, parser: bool) -> Iterator[None]:
+    """Inside, what arrives on a connected TCP socket is sent on another one, by the kernel.
+
+    parser: frames go through a stream parser first, which joins them. Raises OSError.
+    """
+    with _SockMap() as targets, _SockMap() as sources:
+        with _program(_redirect(targets.fd)) as verdict:
+            sources.attach(verdict, _VERDICT)
+        if parser:
+            with _program(_ALL_OF_IT) as program:
+                sources.attach(program, _PARSER)
+        targets.put(target)
+        sources.put(source)
+        yield
 
 
 def tls(sock: socket.socket, *, receive: bool) -> None:

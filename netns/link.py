@@ -96,19 +96,22 @@ class End:
 class Link:
     """The pair, up and addressed; a context manager. `tx` sends, `rx` receives.
 
+    Each end gets a namespace of its own, unless the sender's is given, which stays its owner's.
     Names of the interfaces are unique to the process and the link. A set-up that fails half-way
     leaves nothing. Raises Unsupported, OSError or pyroute2's NetlinkError.
     """
 
-    def __init__(self, spec: LinkSpec | None = None) -> None:
+    def __init__(self, spec: LinkSpec | None = None, sender: Namespace | None = None) -> None:
         self.spec = spec or LinkSpec()
         stem = f"zt{os.getpid() % 0x10000:04x}{next(_serial) & 0xFFF:03x}"
         self._undo = contextlib.ExitStack()
         self._filters: dict[int, int] = {}  # preference number -> protocol
         self._prio = itertools.count(_FLOW_PRIO)
         try:
-            sender, receiver = Namespace(f"{stem}-tx"), Namespace(f"{stem}-rx")
-            self._undo.callback(sender.close)
+            if sender is None:
+                sender = Namespace(f"{stem}-tx")
+                self._undo.callback(sender.close)
+            receiver = Namespace(f"{stem}-rx")
             self._undo.callback(receiver.close)
             self.tx, self.rx = self._build(sender, receiver, stem)
             self._undo.callback(self._delete)
@@ -129,11 +132,11 @@ class Link:
                 **queues,
                 peer={"ifname": f"{stem}b", "net_ns_fd": receiver.fd, **queues},
             )
-            index = _bring_up(ip, f"{stem}a", tx4, tx6)
+            index = bring_up(ip, f"{stem}a", tx4, tx6)
             ip.tc("add", "clsact", index)
         tx = End(sender, f"{stem}a", index, tx4, tx6)
         with receiver.entered(), IPRoute() as ip:
-            index = _bring_up(ip, f"{stem}b", rx4, rx6)
+            index = bring_up(ip, f"{stem}b", rx4, rx6)
         return tx, End(receiver, f"{stem}b", index, rx4, rx6)
 
     def _delete(self) -> None:
@@ -156,7 +159,7 @@ class Link:
         before = self.rx
         before.set(net_ns_fd=ns.fd)
         with ns.entered(), IPRoute() as ip:
-            index = _bring_up(ip, before.ifname, before.ipv4, before.ipv6)
+            index = bring_up(ip, before.ifname, before.ipv4, before.ipv6)
         self.rx = End(ns, before.ifname, index, before.ipv4, before.ipv6)
         return before
 
@@ -172,9 +175,9 @@ class Link:
                 **queues,
                 peer={"ifname": tx.ifname, "net_ns_fd": tx.ns.fd, **queues},
             )
-            _bring_up(ip, rx.ifname, rx.ipv4, rx.ipv6)
+            bring_up(ip, rx.ifname, rx.ipv4, rx.ipv6)
         with tx.netlink() as ip:
-            index = _bring_up(ip, tx.ifname, tx.ipv4, tx.ipv6)
+            index = bring_up(ip, tx.ifname, tx.ipv4, tx.ipv6)
             ip.tc("add", "clsact", index)
         self.tx = End(tx.ns, tx.ifname, index, tx.ipv4, tx.ipv6)
         self._filters.clear()
@@ -239,7 +242,8 @@ class Link:
         self.close()
 
 
-def _bring_up(ip: IPRoute, ifname: str, ipv4: IPv4Interface, ipv6: IPv6Interface) -> int:
+def bring_up(ip: IPRoute, ifname: str, ipv4: IPv4Interface, ipv6: IPv6Interface) -> int:
+    """Address an interface of the namespace that `ip` is for, and bring it up: its number."""
     index: int = ip.link_lookup(ifname=ifname)[0]
     ip.link(
         "set",

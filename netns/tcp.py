@@ -9,10 +9,12 @@ import fcntl
 import socket
 import struct
 import termios
+from collections.abc import Callable
+from typing import Any
 
 from lib.deadline import wait_until
 from lib.pattern import Pattern, Stream
-from netns.link import Link
+from netns.link import End, Link
 
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h: as root, beyond net.core.rmem_max
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -105,39 +107,51 @@ class Connection:
         self.rx.close()
 
 
-def connect(
-    link: Link,
+def across(
+    tx: End,
+    rx: End,
     pattern: Pattern,
     family: int = 4,
     *,
     mss: int | None = None,
     rcvbuf: int | None = None,
-    queue: int | None = None,
+    steer: Callable[[int], None] | None = None,
 ) -> Connection:
-    """A connection from link.tx to link.rx over IPv4 or IPv6 (4, 6).
+    """A connection between two ends that reach each other, over IPv4 or IPv6 (4, 6).
 
     mss: bytes a segment, TCP options included (TCP_MAXSEG). rcvbuf: the receiver's SO_RCVBUF,
-    which switches its automatic growth off. queue: steer this connection alone to an RX queue.
-    Raises OSError, Unsupported.
+    which switches its automatic growth off. steer: called with the receiving port before the
+    first frame. Raises OSError.
     """
     kind = _FAMILY[family]
-    with link.rx.ns.socket(kind, socket.SOCK_STREAM) as listener:
+    with rx.ns.socket(kind, socket.SOCK_STREAM) as listener:
         if rcvbuf is not None:  # before listen(): the window scale is agreed on in the SYN
             listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, rcvbuf)
-        listener.bind((link.rx.address(family), 0))
+        listener.bind((rx.address(family), 0))
         listener.listen(1)
-        if queue is not None:
-            link.steer_port(listener.getsockname()[1], queue)
-        tx = link.tx.ns.socket(kind, socket.SOCK_STREAM)
+        if steer is not None:
+            steer(listener.getsockname()[1])
+        sender = tx.ns.socket(kind, socket.SOCK_STREAM)
         try:
             if mss is not None:
-                tx.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
+                sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
             # One piece is never held back for the acknowledgement of the one before.
-            tx.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            tx.settimeout(30)
-            tx.connect(listener.getsockname())
-            rx, _ = listener.accept()
+            sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sender.settimeout(30)
+            sender.connect(listener.getsockname())
+            receiver, _ = listener.accept()
         except BaseException:
-            tx.close()
+            sender.close()
             raise
-    return Connection(tx, rx, pattern)
+    return Connection(sender, receiver, pattern)
+
+
+def connect(
+    link: Link, pattern: Pattern, family: int = 4, *, queue: int | None = None, **options: Any
+) -> Connection:
+    """A connection from link.tx to link.rx; the options are those of across().
+
+    queue: steer this connection alone to an RX queue. Raises OSError, Unsupported.
+    """
+    steer = None if queue is None else lambda port: link.steer_port(port, queue)
+    return across(link.tx, link.rx, pattern, family, steer=steer, **options)

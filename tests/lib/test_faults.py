@@ -55,6 +55,29 @@ def test_settings_are_put_back(debugfs: Path, proc: Path) -> None:
     assert settings(debugfs) == [BEFORE] * 3
 
 
+def test_chosen_cache_is_put_back(debugfs: Path, proc: Path, tmp_path: Path) -> None:
+    (tmp_path / "heads").mkdir()
+    chosen = tmp_path / "heads" / MEMORY
+    chosen.write_text("0\n")
+    faults = Faults(debugfs, proc, tmp_path)
+    before = settings(debugfs)
+    with faults.cache_failure("heads", 5, 3) as failed:
+        assert chosen.read_text() == "1"
+        during = settings(debugfs)[0]
+        assert [during[key] for key in ("cache-filter", "probability", "times")] == ["Y", "3", "5"]
+        (debugfs / MEMORY / "times").write_text("2")
+        assert failed() == 3
+    assert (chosen.read_text(), settings(debugfs)) == ("0", before)
+    chosen.write_text("1")  # by slub_debug, at boot
+    with faults.cache_failure("heads", 5):
+        pass
+    assert chosen.read_text() == "1"
+    with pytest.raises(NoFaults, match="slub_debug"), faults.cache_failure("none", 1):
+        pass
+    assert settings(debugfs) == before
+    faults.close()
+
+
 def test_a_shot_that_misses_ends_the_row(debugfs: Path, proc: Path) -> None:
     faults = Faults(debugfs, proc)
     seen = [shot.run(lambda: 7).value for shot in faults.shots()]
