@@ -17,6 +17,10 @@ _APPEND = (
     " nokaslr mitigations=off random.trust_cpu=on fb_tunnels=none bonding.max_bonds=0"
     " init=/usr/bin/python3 {extra} -- -I -B /dev/vdb"
 )
+# Where memory can be made to fail, heads of skbs alone can, too. A cache is chosen at boot: its
+# file `failslab` is read-only (mm/slub.c).
+_FAILSLAB = " slub_debug=A,skbuff_head_cache"
+_PROFILE = {"plain": "", "cover": _FAILSLAB, "debug": _FAILSLAB}
 _MOST_GUESTS = 8
 _MEMORY = {"plain": 1024, "cover": 1024, "debug": 2048}  # MiB
 
@@ -74,11 +78,12 @@ class Machine:
         another.
         """
         cpu = "host,migratable=on" if self.accel == "kvm" else "max"
+        extra = self.extra + _PROFILE[self.profile]
         words = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         # Not pc: KASAN makes ACPI's set-up of its interrupt links take 20 s each under TCG.
         words += ["-machine", "q35", "-accel", self.accel, "-cpu", cpu]
         words += ["-smp", str(self.cpus), "-m", f"{self.memory}M"]
-        words += ["-kernel", str(self.kernel), "-append", _APPEND.format(extra=self.extra)]
+        words += ["-kernel", str(self.kernel), "-append", _APPEND.format(extra=extra)]
         for name, path in (("root", self.root), ("agent", agent)):
             words += ["-drive", f"id={name},file={path},format=raw,if=none,readonly=on"]
             words += ["-device", f"virtio-blk-pci,drive={name}"]
