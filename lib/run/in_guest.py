@@ -162,9 +162,10 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
     check(options, kernel)
     selection = suite.select(options.paths)
     modules = suite.modules(selection)
+    tests = suite.listed(options, modules)
     crew = Crew(options, kernel, selection)
     weights = shares.weights(
-        {name: path.stat().st_size for name, path in modules.items()},
+        {name: modules[name].stat().st_size for name in tests},
         known.durations(kernel.key, kernel.profile),
     )
     split = shares.split(weights, options.jobs or machine.room_for(crew.machine))
@@ -186,7 +187,7 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
                 run_all,
                 crew.attempts(first if number == 0 else None),
                 partial(crew.session, supervisor),
-                share,
+                [test for module in share for test in tests[module]],
                 qemu.stopping,
             )
             for number, share in enumerate(split)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-from lib.run import in_guest, known, on_host, project, timing
+from lib.run import bisect, in_guest, known, on_host, project, timing
 from lib.run.options import Options
 from lib.run.resume import NoStart
 from lib.say import say
@@ -29,6 +29,8 @@ def _run(options: Options) -> int:
         return known.report(options)
     if options.command == "timing":
         return timing.report(options)
+    if options.command == "bisect":
+        return bisect.run(options)
     if options.host:
         return on_host.run(options, started)
     checks = project.check() if options.command == "self" else 0

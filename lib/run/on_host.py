@@ -28,6 +28,7 @@ def run(options: Options, started: float) -> int:
     """Run the suite; return the exit status. Raises Trouble before the first test only."""
     selection = suite.select(options.paths)
     options = suite.seeded(options)
+    listed = suite.listed(options, suite.modules(selection))
     # pytest has no ids for what is outside of its root.
     root = "/" if selection.extra else "."
     notes = [f"host: {os.uname().nodename}"]
@@ -49,7 +50,8 @@ def run(options: Options, started: float) -> int:
             )
             return _attempt(session, arguments)
 
-        return supervisor.over(lambda: run_all(attempt, session_of, None))
+        share = [test for tests in listed.values() for test in tests] if options.only else None
+        return supervisor.over(lambda: run_all(attempt, session_of, share))
 
 
 def _attempt(session: Session, arguments: list[str]) -> Ended:

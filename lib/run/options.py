@@ -16,6 +16,7 @@ COMMANDS = {
     "build": "build the kernel and the guest image, and stop there",
     "self": "check the project itself: ruff, mypy, unit tests, then the suite in the VM",
     "contract": "run nothing; say which promises the last verdicts show, and which none",
+    "bisect": "find the commit of --tree, between --good and --bad, since which tests fail",
     "timing": "run the suite, and say what it takes and where the time goes",
 }
 PROFILES = ("plain", "cover", "debug")
@@ -46,6 +47,12 @@ class Options:
     coverage: Path | None = None
     # The exit status is for `git bisect run`.
     bisect_run: bool = False
+    # bisect: the ends, and how often a commit has to pass.
+    good: str | None = None
+    bad: str | None = None
+    repeat: int = 1
+    # A file with the modules and tests to run, an id a line.
+    only: Path | None = None
     events: Path | None = None
     json: Path | None = None
     markdown: Path | None = None
@@ -90,6 +97,10 @@ def parse(argv: list[str]) -> Options:
     )
     add("--kmemleak", action="store_true", help="debug: look for leaks after each module")
     add("--bisect-run", action="store_true", help="exit with 125 if the kernel cannot be judged")
+    add("--only", type=Path, metavar="FILE", help="only the modules and tests that FILE lists")
+    add("--good", metavar="COMMIT", help="bisect: where the tests still pass")
+    add("--bad", metavar="COMMIT", help="bisect: where they fail")
+    add("--repeat", type=int, metavar="N", help="bisect: a commit is good if it passes N times (1)")
     add("--events", type=Path, metavar="FILE", help="write what happens to FILE, as JSON lines")
     add("--json", type=Path, metavar="FILE", help="contract: write it as JSON, too")
     add("--markdown", type=Path, metavar="FILE", help="contract: to a file, not to stdout")
@@ -112,6 +123,7 @@ def parse(argv: list[str]) -> Options:
             "-j: one guest at least" if given.jobs < 1 else "-j is for guests, not --host"
         )
     _check_reports(command, given)
+    _check_bisect(command, given)
     for word in words:
         if not Path(word.split("::", 1)[0]).exists():
             raise Trouble(f"no such test file: {word}")
@@ -132,6 +144,10 @@ def parse(argv: list[str]) -> Options:
         kmemleak=_kmemleak(given, words),
         coverage=cache.root() / "coverage" if given.coverage is _DEFAULT else given.coverage,
         bisect_run=given.bisect_run,
+        good=given.good,
+        bad=given.bad,
+        repeat=given.repeat or 1,
+        only=given.only,
         events=given.events,
         json=given.json,
         markdown=given.markdown,
@@ -147,6 +163,20 @@ def _kmemleak(given: argparse.Namespace, paths: list[str]) -> str:
     if given.kmemleak:
         return "module"
     return "end" if given.profile == "debug" and everything and not given.host else ""
+
+
+def _check_bisect(command: str, given: argparse.Namespace) -> None:
+    """Raise Trouble for ends that are missing, or not wanted."""
+    if command == "bisect" and not (given.tree and given.good and given.bad):
+        raise Trouble("bisect needs --tree DIR, --good COMMIT and --bad COMMIT")
+    if command == "bisect" and (given.only or given.bisect_run):
+        raise Trouble("bisect sets --only and --bisect-run itself")
+    if command != "bisect" and (given.good or given.bad or given.repeat is not None):
+        raise Trouble("--good, --bad and --repeat go with 'bisect'")
+    if given.repeat is not None and given.repeat < 1:
+        raise Trouble("--repeat: once at least")
+    if given.only and not given.only.is_file():
+        raise Trouble(f"--only {given.only}: there is no such file")
 
 
 def _check_reports(command: str, given: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ import os
 import random
 import re
 import tarfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -95,6 +96,21 @@ def select(paths: list[str]) -> Selection:
         selection.guest.append(name + colons + rest)
         selection.host.append(here + colons + rest)
     return selection
+
+
+def listed(options: Options, names: Iterable[str]) -> dict[str, list[str]]:
+    """Return what to run of these modules: all, or what --only lists. Raises Trouble."""
+    if not options.only:
+        return {name: [name] for name in names}
+    try:
+        wanted = options.only.read_text().split("\n")
+    except (OSError, ValueError) as err:
+        raise Trouble(f"--only {options.only}: cannot be read") from err
+    found = {name: [test for test in wanted if test.split("::", 1)[0] == name] for name in names}
+    kept = {name: tests for name, tests in found.items() if tests}
+    if not kept:
+        raise Trouble(f"--only {options.only}: lists no test of what was asked for")
+    return kept
 
 
 def modules(selection: Selection) -> dict[str, Path]:
