@@ -118,4 +118,5 @@ class Clone:
 
     def reset(self) -> None:
         """Forget the bisection."""
-        self._git("bisect", "reset", "-q", "HEAD") if self.under_way else None
+        if self.under_way:
+            self._git("bisect", "reset", "HEAD")

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Bisections of a real repository, whose commits say themselves how their tests end."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lib.run import bisect
+from lib.run.options import Options
+from lib.trouble import Trouble
+
+TEST = "selftests/zctap/test_x.py::test_y"
+STATUS = {"good": 0, "bad": 1, "broken": 125}
+
+
+class Tree:
+    """A repository; the file `state` of each commit is "good", "bad" or "broken"."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.git("init", "-q")
+        self.commits: list[str] = []
+
+    def git(self, *words: str) -> str:
+        """Run git there."""
+        who = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
+        command = ["git", "-C", str(self.path), *who, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def add(self, *states: str) -> None:
+        """Add a commit for each state."""
+        for state in states:
+            (self.path / "state").write_text(state)
+            (self.path / "number").write_text(str(len(self.commits)))
+            self.git("add", "-A")
+            self.git("commit", "-q", "-m", f"commit {len(self.commits)}: {state}")
+            self.commits.append(self.git("rev-parse", "HEAD"))
+
+    def options(self, good: int = 0, bad: int = -1, **more: object) -> Options:
+        """Return the options of a bisection between two commits."""
+        ends = {"good": self.commits[good], "bad": self.commits[bad]}
+        return Options(command="bisect", tree=self.path, **ends, **more)  # type: ignore[arg-type]
+
+
+class Suite:
+    """Stands for a run of the suite on the tree that is checked out."""
+
+    def __init__(self) -> None:
+        self.judged: list[str] = []
+        self.interrupt_after: int | None = None
+
+    def test(self, bisection: bisect.Bisection, log: Path) -> int:
+        """Return the exit status that the tree asks for."""
+        if self.interrupt_after == len(self.judged):
+            self.interrupt_after = None
+            raise KeyboardInterrupt
+        tree = bisection._clone.path
+        state = (tree / "state").read_text()
+        self.judged.append((tree / "number").read_text())
+        log.with_suffix(".log").write_text(f"it is {state}\n")
+        events = [{"ev": "session", "tests": [TEST], "session": "guest-1"}]
+        outcome = "passed" if state == "good" else "failed"
+        events += [{"ev": "result", "id": TEST, "outcome": outcome, "session": "guest-1"}]
+        lines = "".join(json.dumps(event) + "\n" for event in events)
+        log.with_suffix(".events").write_text(lines)
+        return STATUS[state]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """An empty repository."""
+    (tmp_path / "origin").mkdir()
+    return Tree(tmp_path / "origin")
+
+
+@pytest.fixture(autouse=True)
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Suite:
+    """Runs without a kernel, and a cache of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = Suite()
+    monkeypatch.setattr(bisect.Bisection, "_test", lambda self, log: found.test(self, log))
+    return found
+
+
+def test_first_bad_commit_is_found(tree: Tree, capsys: pytest.CaptureFixture[str]):
+    tree.add(*["good"] * 7, *["bad"] * 6)
+    assert bisect.run(tree.options()) == 0
+    said = capsys.readouterr().out
+    assert "first bad commit: " in said.splitlines()[-2]
+    assert "commit 7: bad" in said.splitlines()[-2]
+    assert tree.git("status", "--porcelain") == ""
+    assert not (tree.path / ".git" / "BISECT_START").exists()
+
+
+def test_log_can_be_replayed(tree: Tree, capsys: pytest.CaptureFixture[str]):
+    tree.add(*["good"] * 3, *["bad"] * 3)
+    bisect.run(tree.options())
+    log = capsys.readouterr().out.strip().rpartition(" ")[2]
+    assert "is the first bad commit" in tree.git("bisect", "replay", log)
+
+
+def test_commits_that_cannot_be_judged_are_skipped(tree: Tree, capsys: pytest.CaptureFixture[str]):
+    tree.add("good", "good", "broken", "good", "broken", "bad", "broken", "bad")
+    assert bisect.run(tree.options()) == 2
+    said = capsys.readouterr().out
+    assert "the first bad commit is one of these" in said
+    assert "commit 4: broken" in said
+    assert "commit 5: bad" in said
+
+
+def test_interrupted_bisection_goes_on(
+    tree: Tree, suite: Suite, capsys: pytest.CaptureFixture[str]
+):
+    tree.add(*["good"] * 20, *["bad"] * 11)
+    suite.interrupt_after = 4
+    with pytest.raises(KeyboardInterrupt):
+        bisect.run(tree.options())
+    before = list(suite.judged)
+    assert bisect.run(tree.options()) == 0
+    assert "commit 20: bad" in capsys.readouterr().out
+    # The ends and the steps before were not judged again.
+    assert len(set(suite.judged)) == len(suite.judged) > len(before) == 4
+
+
+def test_good_end_that_fails_too_is_trouble(tree: Tree):
+    tree.add("bad", "bad", "bad")
+    with pytest.raises(Trouble, match=r"--good .* is not"):
+        bisect.run(tree.options())
+
+
+def test_bad_end_that_passes_is_trouble(tree: Tree):
+    tree.add("good", "good")
+    with pytest.raises(Trouble, match=r"--bad .* is not"):
+        bisect.run(tree.options())
+
+
+def test_ends_must_be_related_and_exist(tree: Tree):
+    tree.add("good", "bad")
+    with pytest.raises(Trouble, match="not in the history"):
+        bisect.run(tree.options(good=1, bad=0))
+    with pytest.raises(Trouble, match="no such commit"):
+        bisect.run(Options(command="bisect", tree=tree.path, good="v0", bad="HEAD"))
+
+
+def test_a_commit_has_to_pass_as_often_as_asked(tree: Tree, suite: Suite):
+    tree.add("good", "good", "bad")
+    bisect.run(tree.options(repeat=3))
+    assert sorted(suite.judged) == ["0", "0", "0", "1", "1", "1", "2"]
