@@ -174,6 +174,28 @@ def test_xdp_program(own_link: Link, make_station: MakeStation, explicit: None, 
         flow.tcp.read(5000)
 
 
+@contract("DEV-2", "REG-20")
+@pytest.mark.parametrize("gro", [True, False], ids=["gro", "no-gro"])
+def test_xdp_programs_between_bindings(
+    own_link: Link, make_station: MakeStation, explicit: None, gro: bool
+) -> None:
+    """Programs come and go before a binding and after it: frames get through, and a queue is
+    bound again, whatever polls the device by then.
+    """
+    ethtool.set_offload(own_link.rx, "gro", gro)
+    station = make_station(own_link, register=False)
+    flow = station.flow()
+    for turn in range(3):
+        with xdp.attached(own_link.rx, xdp.DRIVER):
+            flow.tcp.send(20_000)
+            flow.tcp.read(20_000)
+        station.register()
+        nearly_all(station, f"binding {turn}, after a program")
+        unregister(station)
+        flow.tcp.send(20_000)
+        flow.tcp.read(20_000)
+
+
 @contract("REL-3")
 def test_xdp_program_of_a_bond(own_link: Link, make_station: MakeStation, explicit: None) -> None:
     """Nor does a bond above it bring a program to a device while a queue is bound."""
