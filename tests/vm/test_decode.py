@@ -19,7 +19,7 @@ def symbols(folder: Path, script: str) -> Symbols:
 
 def test_script_of_the_tree_decodes(tmp_path: Path):
     found = symbols(tmp_path, 'echo "$1 $2"; sed "s/+0x11.*/ (io_uring\\/zctap.c:7)/"')
-    assert decoded(TRACE, found) == [
+    assert decoded([*TRACE, "[   1.0] Code: 40 00 <48> 8b"], found) == [
         f"{tmp_path / 'vmlinux'} {tmp_path}",
         TRACE[0],
         "[   1.0]  io_zctap_refill (io_uring/zctap.c:7)",
