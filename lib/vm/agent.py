@@ -366,6 +366,8 @@ def interrupt(channel: Channel, pid: int) -> None:
     if request.get("do") == "kill":
         write("/proc/sysrq-trigger", "w")
         os.killpg(pid, request.get("signal", signal.SIGKILL))
+        # One that is stopped takes no signal before it goes on.
+        os.killpg(pid, signal.SIGCONT)
         channel.answer(**{"is": "killed"})
 
 
