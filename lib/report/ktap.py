@@ -14,7 +14,8 @@ from lib.report.model import GOOD, Result
 
 # kunit.py reads these, anywhere in a line, as the end of the output.
 _ENDINGS = re.compile(r"(List of all partitions|Kernel panic - not syncing|reboot: System halted)")
-_CONTROL = re.compile(r"[^\x20-\x7e\u00a0-\U0010ffff]")
+# And lone surrogates, which no encoding has.
+_CONTROL = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\U0010ffff]")
 _INDENT = "  "
 
 
