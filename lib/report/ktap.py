@@ -42,8 +42,8 @@ class Writer:
         for note in notes:
             self._line(f"# {clean(note)}")
 
-    def result(self, result: Result) -> None:
-        """Write a result, or keep it until its module's turn comes.
+    def result(self, result: Result) -> bool:
+        """Write a result, or keep it until its module's turn comes; return whether it is written.
 
         Modules follow each other in the order of their first results.
         """
@@ -51,6 +51,7 @@ class Writer:
             self._open(result.module)
         self._waiting.setdefault(result.module, []).append(result)
         self._flush()
+        return result.module not in self._waiting
 
     def _flush(self) -> None:
         while self._current is not None:

@@ -47,6 +47,12 @@ class Kernel:
     notes: Path | None = None  # what gcov needs of the build, see lib/vm/notes.py
 
     @property
+    def config(self) -> Path | None:
+        """Its .config, if it was built here."""
+        path = self.image.with_name("config")
+        return path if self.uapi and path.is_file() else None
+
+    @property
     def key(self) -> str:
         """Return what tells this kernel from others."""
         return self.image.parent.name if self.uapi else cache.key_of(self.image)
