@@ -85,7 +85,7 @@ def _slower(before: float, now: float) -> bool:
 
 
 def _both(before: Result | None, now: Result) -> str:
-    was = before.outcome if before else "a new test"
+    was = before.outcome if before else "absent"
     return f"{now.id}: {was} -> {now.outcome}" if was != now.outcome else f"{now.id}: {was}"
 
 
@@ -96,8 +96,10 @@ def _why(before: Result | None, now: Result) -> str:
 def lines(old: Run, new: Run, found: Comparison) -> Iterable[str]:
     """Return the report."""
     for name, run in (("old", old), ("new", new)):
-        facts = [run.facts.get("profile", ""), run.facts.get("source", ""), f"kernel {run.kernel}"]
-        facts += [f"seed {run.seed}", run.summary(), run.facts.get("started", "")]
+        facts = [run.facts.get("profile"), run.facts.get("source"), run.facts.get("started")]
+        facts.append(f"kernel {run.kernel}" if run.kernel else "kernel unknown")
+        facts.append("seed unknown" if run.seed is None else f"seed {run.seed}")
+        facts.append(run.summary())
         yield f"{name}: {', '.join(filter(None, facts))}"
     for title, tests, most in (
         ("newly lost, with the guest or without a verdict", found.lost, None),

@@ -20,7 +20,8 @@ function tests() {
     const entries = all(".test", module);
     filter(entries, wanted, looks);
     module.hidden = entries.every((entry) => entry.hidden);
-    if (wanted.length || looks) module.open = !module.hidden;
+    if (wanted.length || looks)
+      for (const details of [module, ...all(".others", module)]) details.open = !module.hidden;
   }
 }
 function promises() {
@@ -33,10 +34,11 @@ at("open").addEventListener("click", () => {
   const open = modules.some((module) => !module.open);
   for (const module of modules) module.open = open;
 });
-// A link to a test opens its module.
+// A link to a test opens whatever it is in.
 function target() {
-  const found = location.hash && document.querySelector(location.hash);
-  found?.closest("details")?.setAttribute("open", "");
+  const found = at(location.hash.slice(1));
+  for (let node = found; node; node = node.parentElement)
+    if (node.tagName === "DETAILS") node.open = true;
   found?.scrollIntoView();
 }
 addEventListener("hashchange", target);

@@ -54,7 +54,7 @@ class Test:
 
 @dataclass(frozen=True)
 class Module:
-    """A module and its tests, the bad ones first."""
+    """A module and its tests."""
 
     name: str
     tests: tuple[Test, ...]
@@ -70,9 +70,14 @@ class Module:
         return counts(test.result for test in self.tests)
 
     @property
-    def bad(self) -> bool:
-        """Whether it has to be looked at."""
-        return any(test.told for test in self.tests)
+    def told(self) -> list[Test]:
+        """Those that have to be looked at."""
+        return [test for test in self.tests if test.told]
+
+    @property
+    def others(self) -> list[Test]:
+        """The rest."""
+        return [test for test in self.tests if not test.told]
 
 
 def look(outcome: str) -> str:
@@ -96,10 +101,7 @@ def render(run: Run, shown: contract.Report, *, seconds: float, config: str = ""
     grouped: dict[str, list[Test]] = {}
     for test in tests:
         grouped.setdefault(test.result.module, []).append(test)
-    modules = [
-        Module(name, tuple(sorted(found, key=lambda test: not test.told)))
-        for name, found in grouped.items()
-    ]
+    modules = [Module(name, tuple(found)) for name, found in grouped.items()]
     slowest = sorted(tests, key=lambda test: -test.result.duration)[:_SLOWEST]
     named = [row for row in shown.rows if row.tests]
     environment = Environment(
@@ -118,7 +120,7 @@ def render(run: Run, shown: contract.Report, *, seconds: float, config: str = ""
         counts=counts(run.results.values()),
         facts=_facts(run, seconds),
         config=config,
-        modules=sorted(modules, key=lambda module: not module.bad),
+        modules=sorted(modules, key=lambda module: not module.told),
         by_time=sorted(modules, key=lambda module: -module.seconds),
         at_first=_MODULES,
         slowest=[test for test in slowest if test.result.duration],
