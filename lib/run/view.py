@@ -49,7 +49,8 @@ class View:
         self.progress.add(result)
         self._progress()
         # Nobody has to be told twice, on one terminal.
-        if result.outcome not in (*GOOD, "skipped") and not (printed and sys.stdout.isatty()):
+        seen = printed and sys.stdout.isatty() and sys.stderr.isatty()
+        if result.outcome not in (*GOOD, "skipped") and not seen:
             self._notice(result)
 
     def _notice(self, result: Result) -> None:

@@ -154,7 +154,7 @@ def _facts(run: Run, seconds: float) -> dict[str, str]:
     """Return what the page says of the environment, in its order."""
     known = {name: value for name, value in run.facts.items() if value}
     known |= {"kernel": run.kernel, "seed": "" if run.seed is None else str(run.seed)}
-    known["wall time"] = f"{clock(seconds)} ({seconds:.1f} s)"
+    known["wall time"] = f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
     order = ["command", "started", "wall time", "kernel", "source", "profile", "seed"]
     names = [*order, *(name for name in known if name not in order)]
     return {name: known[name] for name in names if known.get(name)}
