@@ -23,7 +23,7 @@ def test_lines_are_steps_from_edge_to_edge():
     found = plot(Series("ifq 1: pages", (0.0, 1.0, 2.0), {"free": (4, 2, 2), "user": (0, 2, 2)}))
     free, user = found.lines
     middle = (TOP + BOTTOM) / 2
-    assert free.path == f"M{LEFT:.1f} {TOP:.1f}H278.0V{middle}H{RIGHT:.1f}V{middle}"
+    assert free.path == f"M{LEFT:.1f} {TOP:.1f}H{(LEFT + RIGHT) / 2}V{middle}H{RIGHT:.1f}V{middle}"
     assert user.path.startswith(f"M{LEFT:.1f} {BOTTOM:.1f}H")
     assert (free.low, free.high, found.points) == ("2", "4", 3)
     assert found.across[0].at == LEFT

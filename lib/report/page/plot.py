@@ -10,7 +10,7 @@ from lib.report.series import Series
 
 # In the SVG's own units; the page scales it.
 WIDTH, HEIGHT = 520, 220
-LEFT, RIGHT, TOP, BOTTOM = 46, 510, 10, 176
+LEFT, RIGHT, TOP, BOTTOM = 56, 510, 10, 176
 _TICKS = 5
 
 
