@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lib.report.model import GOOD
-from lib.report.verdicts import Verdict
+from lib.report.model import GOOD, Run
+from lib.report.verdicts import DID_NOT_RUN, Verdict
 
 # "- **REG-1** [RFC] text", and the indented lines that follow.
 _ENTRY = re.compile(r"^- \*\*([A-Z]+-\d+)\*\* ((?:\[\w+\] )+)(.*(?:\n  .*)*)", flags=re.MULTILINE)
@@ -131,6 +131,18 @@ def report(
     return Report(tuple(rows), profile, kernel)
 
 
+def of_run(entries: list[Clause], run: Run) -> Report:
+    """Return what one run shows, whatever its tests said before."""
+    when, profile = run.facts.get("started", ""), run.facts.get("profile", "")
+    verdicts = {
+        test: Verdict(result.outcome, when, result.duration, result.reason, "", run.kernel)
+        for test, result in run.results.items()
+        if result.outcome not in DID_NOT_RUN
+    }
+    sources = {test.split("::", 1)[0]: "" for test in run.tests}
+    return report(entries, run.contract, verdicts, sources, profile=profile, kernel=run.kernel)
+
+
 def to_json(found: Report) -> dict[str, Any]:
     """Return the report for machines."""
     return {
@@ -172,13 +184,13 @@ def to_markdown(found: Report) -> str:
     lines += ["", "| id | tag | promise | state | tests |", "|---|---|---|---|---|"]
     for row in found.rows:
         tags, short = " ".join(row.clause.tags), _cell(row.clause.short)
-        tests = "<br>".join(_tests(row))
+        tests = "<br>".join(map(_cell, by_module(row)))
         state = row.state if row.good else f"**{row.state}**"
         lines.append(f"| {row.clause.id} | {tags} | {short} | {state} | {tests} |")
     return "\n".join(lines) + "\n"
 
 
-def _tests(row: Row) -> list[str]:
+def by_module(row: Row) -> list[str]:
     """Return a line for each module: its tests, by function, and what is special about them."""
     counted = Counter((*test.id.split("[", 1)[0].split("::", 1), test.state) for test in row.tests)
     lines: dict[str, list[str]] = {}
@@ -186,7 +198,7 @@ def _tests(row: Row) -> list[str]:
         text = f"{name} x{number}" if number > 1 else name
         if state not in (row.state, *GOOD):
             text += f" **({state})**"
-        lines.setdefault(module.rpartition("/")[2], []).append(_cell(text))
+        lines.setdefault(module.rpartition("/")[2], []).append(text)
     return [f"{module}: {', '.join(names)}" for module, names in lines.items()]
 
 

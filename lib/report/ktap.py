@@ -14,7 +14,8 @@ from lib.report.model import GOOD, Result
 
 # kunit.py reads these, anywhere in a line, as the end of the output.
 _ENDINGS = re.compile(r"(List of all partitions|Kernel panic - not syncing|reboot: System halted)")
-_CONTROL = re.compile(r"[^\x20-\x7e\u00a0-\U0010ffff]")
+# And lone surrogates, which no encoding has.
+_CONTROL = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\U0010ffff]")
 _INDENT = "  "
 
 
@@ -41,8 +42,8 @@ class Writer:
         for note in notes:
             self._line(f"# {clean(note)}")
 
-    def result(self, result: Result) -> None:
-        """Write a result, or keep it until its module's turn comes.
+    def result(self, result: Result) -> bool:
+        """Write a result, or keep it until its module's turn comes; return whether it is written.
 
         Modules follow each other in the order of their first results.
         """
@@ -50,6 +51,7 @@ class Writer:
             self._open(result.module)
         self._waiting.setdefault(result.module, []).append(result)
         self._flush()
+        return result.module not in self._waiting
 
     def _flush(self) -> None:
         while self._current is not None:

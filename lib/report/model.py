@@ -8,8 +8,11 @@ one that was not reported never counts as passed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+
+from lib.report.series import Series, series_of
 
 REPORTED = ("passed", "failed", "skipped", "xfailed", "xpassed")
 # Not from the guest: the test that was running when it was lost, and those after it.
@@ -29,6 +32,8 @@ LOST = (
 # Of these, what does not speak against the kernel.
 NOT_THE_KERNEL = ("qemu", "no guest", "interrupted", "not run")
 GOOD = ("passed", "xfailed", "xpassed")
+# In a file of events, the session of what the host itself has to say: no guest has this name.
+HOST = "host"
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Result:
     contract: tuple[str, ...] = ()
     # What was waited for -> seconds, the longest first.
     waits: dict[str, float] = field(default_factory=dict)
+    samples: tuple[Series, ...] = ()
 
     @property
     def module(self) -> str:
@@ -72,13 +78,15 @@ class Run:
     contract: dict[str, list[str]] = field(default_factory=dict)
     # What the channel brought that it should not have. Makes the run fail.
     complaints: list[str] = field(default_factory=list)
+    # What the host knows of the run: name -> words for people.
+    facts: dict[str, str] = field(default_factory=dict)
 
     def feed(self, line: bytes) -> list[Result]:
         """Take a line of the channel; return the results that are new by it."""
         try:
             event = json.loads(line)
             return self._event(event["ev"], event)
-        except (ValueError, KeyError, TypeError, AttributeError) as err:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as err:
             self.complaints.append(f"not an event ({err!r}): {line[:120]!r}")
             return []
 
@@ -93,7 +101,8 @@ class Run:
             seed = event.get("seed")
             self.seed = seed if isinstance(seed, int) else None
             contract = event.get("contract")
-            self.contract = contract if isinstance(contract, dict) else {}
+            named = contract if isinstance(contract, dict) else {}
+            self.contract = {test: _words(ids) for test, ids in named.items()}
         elif kind == "start":
             self.running = str(event["id"])
         elif kind == "result":
@@ -105,18 +114,8 @@ class Run:
         return []
 
     def _result(self, event: dict[str, object]) -> list[Result]:
-        contract, waits = event.get("contract", []), event.get("waits")
-        result = Result(
-            id=str(event["id"]),
-            outcome=str(event["outcome"]),
-            duration=float(str(event.get("duration", 0))),
-            reason=str(event.get("reason") or ""),
-            detail=str(event.get("detail") or ""),
-            contract=tuple(map(str, contract)) if isinstance(contract, list) else (),
-            waits=waits if isinstance(waits, dict) else {},
-        )
-        if result.outcome not in REPORTED:
-            raise ValueError(f"outcome {result.outcome!r}")
+        # Not those of LOST: a guest cannot know, and none may say so.
+        result = result_of(event, REPORTED)
         if result.id in self.results:
             raise ValueError(f"a second result of {result.id}")
         if self.running == result.id:
@@ -126,6 +125,19 @@ class Run:
             self.tests.append(result.id)
         self.results[result.id] = result
         return [result]
+
+    def judge(self, event: dict[str, object]) -> None:
+        """Take an event that the host has written itself: it may say that a test was lost."""
+        if event.get("ev") == "run":
+            facts = event["facts"]
+            if not isinstance(facts, dict):
+                raise ValueError("facts that are none")
+            self.facts |= {str(name): str(value) for name, value in facts.items()}
+            return
+        result = result_of(event, (*REPORTED, *LOST))
+        if result.id not in self.tests:
+            self.tests.append(result.id)
+        self.results[result.id] = result
 
     def pending(self) -> list[str]:
         """Return the tests that were announced and have no result."""
@@ -185,14 +197,47 @@ class Run:
         return count(result.outcome for result in self.results.values())
 
 
+def result_of(event: dict[str, object], outcomes: Collection[str]) -> Result:
+    """Return the result of an event. Raises ValueError, KeyError for one that cannot be."""
+    waits = event.get("waits")
+    result = Result(
+        id=str(event["id"]),
+        outcome=str(event["outcome"]),
+        duration=float(str(event.get("duration", 0))),
+        reason=str(event.get("reason") or ""),
+        detail=str(event.get("detail") or ""),
+        contract=tuple(_words(event.get("contract"))),
+        waits={
+            what: seconds
+            for what, seconds in (waits.items() if isinstance(waits, dict) else ())
+            if type(seconds) in (int, float)
+        },
+        samples=series_of(event.get("samples")),
+    )
+    if result.outcome not in outcomes:
+        raise ValueError(f"outcome {result.outcome!r}")
+    if not math.isfinite(result.duration):
+        raise ValueError(f"duration {result.duration}")
+    return result
+
+
+def _words(field: object) -> list[str]:
+    return [str(word) for word in field] if isinstance(field, list) else []
+
+
 def replay(events: Iterable[bytes]) -> Run:
     """Return the run that a file of events tells of: one object a line, of several sessions."""
     whole, sessions = Run(), dict[str, Run]()
     for line in events:
         try:
-            name = str(json.loads(line)["session"])
-        except (ValueError, KeyError, TypeError):
+            event = json.loads(line)
+            name = str(event["session"])
+            if name == HOST:
+                whole.judge(event)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             whole.complaints.append(f"an event of no session: {line[:120]!r}")
+            continue
+        if name == HOST:
             continue
         session = sessions.setdefault(name, Run(name=name))
         whole.take(session.feed(line))

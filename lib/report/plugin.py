@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lib import waits
+from lib import samples, waits
 
 # A detail longer than this (characters) is cut in the middle.
 _LIMIT = 64 * 1024
@@ -68,6 +68,7 @@ class Reporter:
         """Announce a test before its set-up: should it bring the kernel down, it is known."""
         self._phases = []
         waits.take()
+        samples.take()
         self._write(ev="start", id=nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -94,6 +95,7 @@ class Reporter:
     ) -> None:
         if len(detail) > _LIMIT:
             detail = f"{detail[: _LIMIT // 2]}\n[...]\n{detail[-_LIMIT // 2 :]}"
+        measured = samples.take()
         self._write(
             ev="result",
             id=nodeid,
@@ -103,6 +105,7 @@ class Reporter:
             detail=detail,
             contract=self._contract.get(nodeid, []),
             waits=waits.take(),
+            **({"samples": measured} if measured else {}),
         )
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:

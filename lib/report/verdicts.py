@@ -17,7 +17,7 @@ from pathlib import Path
 from lib.report.model import Result
 
 # Never ran: their last verdict is still the one before.
-_DID_NOT_RUN = ("not run", "interrupted")
+DID_NOT_RUN = ("not run", "interrupted")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def merged(
     new = dict(old)
     for result in results:
         source = sources.get(result.module)
-        if source is not None and result.outcome not in _DID_NOT_RUN:
+        if source is not None and result.outcome not in DID_NOT_RUN:
             fields = (result.outcome, when, result.duration, result.reason, source, kernel)
             new[result.id] = Verdict(*fields)
     # A test that was renamed or removed comes to no verdict ever again.

@@ -8,15 +8,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 
-from lib.run import known, shares, suite
+from lib.run import known, outputs, shares, suite
 from lib.run.bytecode import Bytecode
 from lib.run.options import Options
 from lib.run.reached import Reached, check
 from lib.run.resume import Attempt, Ended, run_all
 from lib.run.session import Lost, Session
 from lib.run.supervise import Supervisor
+from lib.run.view import view
 from lib.say import say
-from lib.vm import death, image, machine, qemu
+from lib.vm import death, image, kconfig, machine, qemu
 from lib.vm.decode import decoded
 from lib.vm.guest import Guest, GuestLost
 from lib.vm.kbuild import Kernel
@@ -164,23 +165,25 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
     modules = suite.modules(selection)
     tests = suite.listed(options, modules)
     crew = Crew(options, kernel, selection)
-    weights = shares.weights(
-        {name: modules[name].stat().st_size for name in tests},
-        known.durations(kernel.key, kernel.profile),
-    )
+    durations = known.durations(kernel.key, kernel.profile)
+    sizes = {name: modules[name].stat().st_size for name in tests}
+    weights = shares.weights(sizes, durations)
     split = shares.split(weights, options.jobs or machine.room_for(crew.machine))
     # The first guest may have to boot, and then leaves a snapshot for the others.
     with crew.start() as first:
-        notes = [f"guests: {len(split)}, the first one {first.origin}"]
-        notes += [f"profile: {kernel.profile} ({kernel.version})"]
-        keep = known.keeper(kernel.key, kernel.profile)
+        guests = f"{len(split)}, the first one {first.origin}"
         supervisor = Supervisor(
-            notes,
+            [f"guests: {guests}", f"profile: {kernel.profile} ({kernel.version})"],
             started,
-            keep,
-            options.events,
+            [
+                known.keeper(kernel.key, kernel.profile),
+                outputs.writer(options, started, _config(kernel)),
+            ],
+            outputs.events(options),
             sessions=len(split),
+            view=view(durations, len(split)),
             bisecting=options.bisect_run,
+            facts=_facts(kernel, crew.machine, guests),
         )
         work = [
             partial(
@@ -196,6 +199,31 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
     for line in crew.reached.report():
         print(f"# {line}")
     return status
+
+
+def _facts(kernel: Kernel, on: machine.Machine, guests: str) -> dict[str, str]:
+    """Return what is known of a run beforehand."""
+    accel = {"kvm": "KVM", "tcg": "TCG: emulated, slow"}.get(on.accel, on.accel)
+    return outputs.facts(
+        profile=kernel.profile,
+        source=kernel.version,
+        image=str(kernel.image),
+        machine=f"QEMU, {accel}; {on.cpus} processors, {on.memory} MiB",
+        guests=guests,
+        device="veth pairs, in network namespaces of the guest",
+    )
+
+
+def _config(kernel: Kernel) -> str:
+    """Return what became of the options that the profile asks for; "" if nothing is known."""
+    if not kernel.config:
+        return ""
+    have = kconfig.parse(kernel.config.read_text())
+    values = {name: have.get(name, "n") for name in kconfig.parse(kconfig.fragment(kernel.profile))}
+    return "\n".join(
+        f"# {name} is not set" if value == "n" else f"{name}={value}"
+        for name, value in values.items()
+    )
 
 
 def _together(work: Sequence[Callable[[], None]]) -> None:

@@ -19,7 +19,7 @@ from lib.say import say
 from lib.trouble import Trouble
 from lib.vm import cache, kbuild, source
 
-_DOCUMENT = suite.ROOT / "docs" / "contract.md"
+DOCUMENT = suite.ROOT / "docs" / "contract.md"
 _KEEP = 40
 
 
@@ -69,7 +69,7 @@ def _file(kernel: str, profile: str) -> Path:
 
 def report(options: Options) -> int:
     """Print the report on the contract; return the exit status. Raises Trouble."""
-    entries = contract.clauses(_DOCUMENT.read_text())
+    entries = contract.clauses(DOCUMENT.read_text())
     named = _named(options)
     if options.paths or options.keyword is not None or options.markers is not None:
         # Of a selection: what it names. All else would be untested only for being left out.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-from lib.run import bisect, in_guest, known, on_host, project, timing
+from lib.run import bisect, compare, in_guest, known, on_host, outputs, project, timing
 from lib.run.options import Options
 from lib.run.resume import NoStart
 from lib.say import say
@@ -27,6 +27,9 @@ def _run(options: Options) -> int:
     started = time.monotonic()
     if options.command == "contract":
         return known.report(options)
+    if options.command == "compare":
+        return compare.report(options)
+    outputs.check(options)
     if options.command == "timing":
         return timing.report(options)
     if options.command == "bisect":

@@ -13,11 +13,12 @@ import sys
 import time
 from pathlib import Path
 
-from lib.run import known, suite
+from lib.run import known, outputs, suite
 from lib.run.options import Options
 from lib.run.resume import Ended, run_all
 from lib.run.session import Lost, Session
 from lib.run.supervise import Supervisor
+from lib.run.view import view
 from lib.vm import cache
 
 # For one test (s). As for a guest under KVM (lib/vm/machine.py), but the machine may be busy.
@@ -32,7 +33,15 @@ def run(options: Options, started: float) -> int:
     # pytest has no ids for what is outside of its root.
     root = "/" if selection.extra else "."
     notes = [f"host: {os.uname().nodename}"]
-    supervisor = Supervisor(notes, started, known.keeper(known.host_key(), "host"), options.events)
+    key = known.host_key()
+    supervisor = Supervisor(
+        notes,
+        started,
+        [known.keeper(key, "host"), outputs.writer(options, started)],
+        outputs.events(options),
+        view=view(known.durations(key, "host")),
+        facts=outputs.facts(profile="host", device="veth pairs, in network namespaces"),
+    )
     numbers = itertools.count(1)
 
     def session_of(rest: list[str] | None) -> Session:

@@ -18,7 +18,10 @@ COMMANDS = {
     "contract": "run nothing; say which promises the last verdicts show, and which none",
     "bisect": "find the commit of --tree, between --good and --bad, since which tests fail",
     "timing": "run the suite, and say what it takes and where the time goes",
+    "compare": "run nothing; say what has changed from one run to another, by two --events files",
 }
+# They run no test, and need neither root nor a kernel.
+READERS = ("contract", "compare")
 PROFILES = ("plain", "cover", "debug")
 _DEFAULT = Path()
 
@@ -54,6 +57,8 @@ class Options:
     # A file with the modules and tests to run, an id a line.
     only: Path | None = None
     events: Path | None = None
+    junit: Path | None = None
+    html: Path | None = None
     json: Path | None = None
     markdown: Path | None = None
     paths: list[str] = field(default_factory=list)
@@ -74,7 +79,8 @@ def parse(argv: list[str]) -> Options:
         epilog="commands: " + "; ".join(f"{name}: {what}" for name, what in COMMANDS.items()),
     )
     add = parser.add_argument
-    add("words", nargs="*", metavar="[command] [path]", help="tests to run: files, or pytest ids")
+    what = "tests to run: files, or pytest ids; compare: OLD NEW"
+    add("words", nargs="*", metavar="[command] [path]", help=what)
     add("--profile", choices=PROFILES, help="kernel config (plain)")
     add("--tree", type=Path, metavar="DIR", help="build this kernel tree, not the reference")
     add("--apply-series", action="store_true", help="with --tree: apply kernel/zctap/ to a copy")
@@ -102,6 +108,8 @@ def parse(argv: list[str]) -> Options:
     add("--bad", metavar="COMMIT", help="bisect: where they fail")
     add("--repeat", type=int, metavar="N", help="bisect: a commit is good if it passes N times (1)")
     add("--events", type=Path, metavar="FILE", help="write what happens to FILE, as JSON lines")
+    add("--junit", type=Path, metavar="FILE", help="write the verdicts to FILE, as JUnit XML")
+    add("--html", type=Path, metavar="FILE", help="write a report to FILE, one page for browsers")
     add("--json", type=Path, metavar="FILE", help="contract: write it as JSON, too")
     add("--markdown", type=Path, metavar="FILE", help="contract: to a file, not to stdout")
     given = parser.parse_intermixed_args(argv)
@@ -124,8 +132,10 @@ def parse(argv: list[str]) -> Options:
         )
     _check_reports(command, given)
     _check_bisect(command, given)
+    if command == "compare":
+        _check_compared(words)
     for word in words:
-        if not Path(word.split("::", 1)[0]).exists():
+        if command != "compare" and not Path(word.split("::", 1)[0]).exists():
             raise Trouble(f"no such test file: {word}")
     return Options(
         command=command,
@@ -149,6 +159,8 @@ def parse(argv: list[str]) -> Options:
         repeat=given.repeat or 1,
         only=given.only,
         events=given.events,
+        junit=given.junit,
+        html=given.html,
         json=given.json,
         markdown=given.markdown,
         paths=words,
@@ -179,15 +191,31 @@ def _check_bisect(command: str, given: argparse.Namespace) -> None:
         raise Trouble(f"--only {given.only}: there is no such file")
 
 
+def _check_compared(words: list[str]) -> None:
+    """Raise Trouble unless there are two files to compare."""
+    if len(words) != 2:
+        raise Trouble("'compare' takes two files that --events has written: OLD NEW")
+    for word in words:
+        if not Path(word).exists():
+            raise Trouble(f"no such file: {word}")
+
+
 def _check_reports(command: str, given: argparse.Namespace) -> None:
     """Raise Trouble for reports that cannot be had."""
     if (given.json or given.markdown) and command != "contract":
         raise Trouble("--json and --markdown go with 'contract'")
-    if given.events and command not in ("run", "self"):
-        raise Trouble(f"--events does not go with {command!r}")
-    for path in (given.json, given.markdown, given.events):
-        if path and not path.parent.is_dir():
+    outputs = {name: getattr(given, name) for name in ("events", "junit", "html")}
+    for name, path in outputs.items():
+        if path and command not in ("run", "self"):
+            raise Trouble(f"--{name} does not go with {command!r}")
+    written = [path for path in (given.json, given.markdown, *outputs.values()) if path]
+    for path in written:
+        if not path.parent.is_dir():
             raise Trouble(f"no such directory: {path.parent}")
+        if path.is_dir():
+            raise Trouble(f"a directory, not a file: {path}")
+    if len({path.resolve() for path in written}) < len(written):
+        raise Trouble("two reports cannot be one file")
     if not given.coverage:
         return
     if command != "run":

@@ -7,7 +7,6 @@ import time
 
 from lib.report.model import Run
 from lib.run.supervise import Supervisor
-from lib.say import say
 
 
 class Lost(Exception):
@@ -85,8 +84,7 @@ class Session:
         results = lose(lost.kind, str(lost), "\n".join([str(lost), *lost.lines]))
         # If nobody knew of a test, one that stands for the session itself has to be announced.
         self._supervisor.announced(self.run, instead=not self.run.announced and not all_of_it)
-        self._supervisor.results(results)
-        say(f"{results[0].id}: {lost.kind}: {lost}")
+        self._supervisor.judged(results)
         self.end()
         return self.run.pending()
 

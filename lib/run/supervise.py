@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 
-from lib.report.ktap import Writer
+from lib.report.ktap import Writer, clean
 from lib.report.model import GOOD, Result, Run
+from lib.run.eventfile import EventFile
+from lib.run.view import View
 from lib.say import say
 from lib.trouble import Trouble
 
@@ -24,22 +22,26 @@ class Supervisor:
         self,
         notes: list[str],
         started: float,
-        keep: Callable[[Run], None] = lambda run: None,
-        events: Path | None = None,
+        keep: Sequence[Callable[[Run], None]] = (),
+        events: EventFile | None = None,
         *,
         sessions: int = 1,
         bisecting: bool = False,
+        view: View | None = None,
+        facts: dict[str, str] | None = None,
     ) -> None:
         """`notes` head the report; `started` (time.monotonic()) is when the user pressed enter.
 
-        `keep` is called at the end; the events go to a file, too, if there is a name for it.
-        The report begins when as many `sessions` have announced their tests. With `bisecting`
-        it is Trouble if what went wrong says nothing about the kernel.
+        Each of `keep` is called at the end; it may raise Trouble. `events` go to a file, too.
+        The report begins when as many `sessions` have announced their tests. `facts` are
+        what is known of the run beforehand. With `bisecting` it is Trouble if what went wrong
+        says nothing about the kernel.
         """
-        self.run = Run()
+        self.run = Run(facts=facts or {})
         self._keep = keep
-        self._events = events.open("wb") if events else None
-        self._writer = Writer(sys.stdout)
+        self._events = events or EventFile(None)
+        self._view = view or View({})
+        self._writer = Writer(self._view.out)
         self._notes = notes
         self._started = started
         self._expected = sessions
@@ -49,6 +51,7 @@ class Supervisor:
         self._begun = False
         self._first = True
         self._lock = threading.RLock()
+        self._events.facts(self.run.facts)
 
     def over(self, work: Callable[[], None]) -> int:
         """Do the work, close the report whatever happens, return the exit status.
@@ -57,11 +60,13 @@ class Supervisor:
         """
         try:
             work()
+            if not self.run.tests:
+                raise Trouble("no test matches what was asked for")
         except KeyboardInterrupt:
             self.finish()
             raise
-        if not self.run.tests:
-            raise Trouble("no test matches what was asked for")
+        finally:
+            self._view.close()
         status = self.finish()
         if status == 1 and self._bisecting and not self.run.speaks_against_the_kernel():
             raise Trouble("what went wrong is not the kernel's doing: no verdict")
@@ -69,15 +74,8 @@ class Supervisor:
 
     def heard(self, session: str, line: bytes) -> None:
         """Keep a line of an event channel, with the name of its session."""
-        if not self._events:
-            return
-        with contextlib.suppress(ValueError):
-            event = json.loads(line)
-            if isinstance(event, dict):
-                line = json.dumps(event | {"session": session}).encode()
         with self._lock:
-            self._events.write(line + b"\n")
-            self._events.flush()
+            self._events.heard(session, line)
 
     def announced(self, session: Run, *, instead: bool = False) -> None:
         """A session has said what it will run; with `instead`, it goes on with another's tests."""
@@ -94,6 +92,7 @@ class Supervisor:
         if self.run.seed is not None:
             notes.append(f"seed: {self.run.seed}")
         self._writer.begin(self.run.tests, notes)
+        self._view.begin(self.run.tests)
         early, self._early = self._early, []
         self._report(early)
 
@@ -107,12 +106,21 @@ class Supervisor:
             else:
                 self._early += new
 
+    def judged(self, results: Iterable[Result]) -> None:
+        """Report results that no session has brought: the host's own."""
+        with self._lock:
+            new = list(results)
+            for result in new:
+                self._events.judged(result)
+            self.results(new)
+
     def _report(self, results: Iterable[Result]) -> None:
         for result in results:
             if self._first:
                 self._first = False
                 say(f"first result after {time.monotonic() - self._started:.1f} s")
-            self._writer.result(result)
+            printed = self._writer.result(result)
+            self._view.result(result, printed=printed)
 
     def complain(self, complaints: list[str]) -> None:
         """Take what a channel brought that it should not have; it makes the run fail."""
@@ -125,14 +133,26 @@ class Supervisor:
             if not self._begun:
                 self._begin()
             # None should be: each session sees to its own.
-            self._report(self.run.lose("not run", "nobody ran it") if self.run.pending() else [])
+            self.judged(self.run.lose("not run", "nobody ran it") if self.run.pending() else [])
+            self._view.close()
             for complaint in self.run.complaints:
                 say(f"event channel: {complaint}")
                 self._writer.note(f"event channel: {complaint}")
             for result in self.run.results.values():
                 if result.outcome not in (*GOOD, "skipped"):
-                    say(f"{result.outcome}: {result.id}")
-            self._keep(self.run)
+                    say(f"{result.outcome}: {clean(result.id)}")
+            written = [self._kept(keep) for keep in self._keep]
             seconds = time.monotonic() - self._started
             say(f"{self.run.summary()} in {seconds:.1f} s")
-            return self.run.exit_status()
+            status = self.run.exit_status()
+            good = all(written) and not self._events.broken
+            # A failed test is worth more to who asks than a file that is not there.
+            return status if good or status == 1 else 2
+
+    def _kept(self, keep: Callable[[Run], None]) -> bool:
+        try:
+            keep(self.run)
+        except Trouble as err:
+            say(f"run_tests.py: {err}")
+            return False
+        return True

@@ -57,6 +57,12 @@ class Kernel:
     symbols: Symbols | None = None  # None: it was built without, or something else since
 
     @property
+    def config(self) -> Path | None:
+        """Its .config, if it was built here."""
+        path = self.image.with_name("config")
+        return path if self.uapi and path.is_file() else None
+
+    @property
     def key(self) -> str:
         """Return what tells this kernel from others."""
         return self.image.parent.name if self.uapi else cache.key_of(self.image)

@@ -34,7 +34,7 @@ INSIDE = {
     "panic": "Path('/sys/kernel/debug/provoke-crash/DIRECT').write_text('PANIC')",
     "oops": "Path('/sys/kernel/debug/provoke-crash/DIRECT').write_text('EXCEPTION')",
     "lockup": "Path('/sys/kernel/debug/provoke-crash/DIRECT').write_text('SOFTLOCKUP')",
-    "oom": "Path('/proc/self/oom_score_adj').write_text('-1000'); [bytearray(9**8) for _ in 'x' * 99]",
+    "oom": "Path('/proc/self/oom_score_adj').write_text('-1000'); [b'x' * 9**8 for _ in range(99)]",
     "timeout": "os.kill({pid}, signal.SIGSTOP)",
     "crashed": "os.kill({pid}, signal.SIGSEGV)",
 }

@@ -23,7 +23,7 @@ MIXED = [
     Result("s/m1.py::c", "xfailed", reason="known"),
     Result("s/m2.py::b", "skipped", reason="no zctap"),
     Result("s/m3.py::a", "timeout", reason="the guest is silent"),
-    Result("s/m3.py::b", "crashed", detail="\x1b[31mKernel panic - not syncing: VFS: x\r\n"),
+    Result("s/m3.py::b", "crashed", detail="\x1b[31mKernel panic - not syncing: VFS: x\r\n\udc80"),
     Result("s/m3.py::c", "not run", reason="the run ended before it"),
     Result("s/m4.py::a", "xpassed"),
 ]
@@ -100,6 +100,7 @@ def test_control_characters_and_endings_are_defused():
     assert "\x1b" not in text
     assert "\r" not in text
     assert "Kernel panic - not syncing" not in text
+    text.encode()
 
 
 @pytest.mark.parametrize(

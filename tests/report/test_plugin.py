@@ -99,6 +99,19 @@ def test_fields(events: list[dict]):
     assert "failed in teardown" in found["test_teardown"]["detail"]
 
 
+def test_what_a_test_measures_comes_with_its_result(tmp_path: Path):
+    (tmp_path / "test_it.py").write_text(
+        "from lib import samples\n"
+        "def test_one(): samples.note('ifq 1', [3.0, 3.5], {'free': [2, 1]})\n"
+        "def test_two(): pass\n"
+    )
+    found = results(events_of(tmp_path))
+    assert found["test_one"]["samples"] == [
+        {"of": "ifq 1", "t": [0, 0.5], "values": {"free": [2, 1]}}
+    ]
+    assert "samples" not in found["test_two"]
+
+
 def test_module_that_cannot_be_imported_fails_and_others_run(tmp_path: Path):
     (tmp_path / "test_bad.py").write_text("import nonexistent_module\n")
     (tmp_path / "test_good.py").write_text("def test_good(): pass\n")

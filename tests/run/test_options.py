@@ -11,6 +11,7 @@ import pytest
 from lib.run.options import parse
 from lib.trouble import Trouble
 from lib.vm import cache
+from run_tests import needed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,6 +68,15 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["--coverage", str(ROOT)], "has tests in it"),
         (["--kmemleak"], "goes with --profile debug"),
         (["contract", "--coverage"], "does not go with 'contract'"),
+        (["contract", "--html", "x"], "--html does not go with 'contract'"),
+        (["timing", "--junit", "x"], "--junit does not go with 'timing'"),
+        (["--junit", "/none/x.xml"], "no such directory: /none"),
+        (["--html", "/etc"], "a directory, not a file: /etc"),
+        (["--html", "x", "--events", "./x"], "two reports cannot be one file"),
+        (["compare"], "takes two files"),
+        (["compare", "/dev/null"], "takes two files"),
+        (["compare", "/dev/null", "/none"], "no such file: /none"),
+        (["compare", "--host", "/dev/null", "/dev/null"], "does not go with 'compare'"),
     ],
 )
 def test_what_makes_no_sense_is_said(argv: list[str], said: str):
@@ -94,6 +104,12 @@ def run_tests(*argv: str, **environment: str) -> subprocess.CompletedProcess[str
         (["--tree", "/etc"], "not a kernel source tree"),
         (["--profile", "fast"], "invalid choice"),
         (["none.py"], "no such test file"),
+        (["--html", "/proc/x.html"], "cannot write /proc/x.html"),
+        (["--junit", "/proc/version"], "cannot write /proc/version"),
+        (["--events", "/sys/x"], "cannot write /sys/x"),
+        (["compare", "/etc", "/etc"], "cannot read /etc: Is a directory"),
+        (["compare", "/etc/passwd", "/etc/passwd"], "no run in it"),
+        (["compare", "/dev/null", "/dev/null"], "no run in it"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(argv: list[str], said: str):
@@ -149,3 +165,19 @@ def test_host_mode_needs_root(tmp_path: Path):
     done = run_tests("--host")
     assert done.returncode == 2
     assert "needs root" in done.stderr
+
+
+def test_comparing_takes_neither_root_nor_a_guest(tmp_path: Path):
+    for name, outcome in (("old", "passed"), ("new", "failed")):
+        lines = [
+            '{"ev": "session", "session": "guest-1", "tests": ["m.py::a"], "seed": 7}',
+            f'{{"ev": "result", "session": "guest-1", "id": "m.py::a", "outcome": "{outcome}"}}',
+        ]
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    assert needed(parse(["compare", f"{tmp_path}/old", f"{tmp_path}/new"])) == []
+    worse = run_tests("compare", f"{tmp_path}/old", f"{tmp_path}/new")
+    assert (worse.returncode, worse.stderr) == (1, "")
+    assert "newly failing (1):\n  m.py::a: passed -> failed\n" in worse.stdout
+    better = run_tests("compare", f"{tmp_path}/new", f"{tmp_path}/old")
+    assert better.returncode == 0
+    assert "fixed (1):" in better.stdout
