@@ -30,6 +30,7 @@ OBJECTS = [
     "net/ipv4/tcp_input.o",
     "drivers/net/veth.o",
 ]
+_TOUCHED = re.compile(r"^\+\+\+ b/(\S+)", flags=re.MULTILINE)
 _PLACE = re.compile(r"^.*?/linux/|:\d+(?::\d+)?(?=:)")
 
 
@@ -61,12 +62,17 @@ def build(tree: Path, out: Path, *more: str, zctap: bool | None = True) -> str:
 
 
 def news(before: str, after: str) -> str:
-    """Return the complaints that there were not before, wherever their lines are by now."""
+    """Return the complaints that there were not before, wherever their lines are by now.
+
+    Of a file that the series leaves alone they are its own, however many files include it.
+    """
     known = Counter(_PLACE.sub("", line) for line in before.splitlines())
+    touched = {path for patch in SERIES for path in _TOUCHED.findall(patch.read_text())}
     new = []
     for line in after.splitlines():
-        known[_PLACE.sub("", line)] -= 1
-        if known[_PLACE.sub("", line)] < 0:
+        what = _PLACE.sub("", line)
+        known[what] -= what.split(":", 1)[0] in touched or what not in known
+        if known[what] < 0:
             new.append(line)
     return "\n".join(new)
 
