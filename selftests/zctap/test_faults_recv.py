@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from fixtures.copies import no_copy_lost
 from fixtures.faults import Log
 from fixtures.stations import META, Flow, MakeStation, Station
 from lib.faults import MEMORY, PAGES, USERCOPY, Faults, Shot
@@ -101,6 +102,7 @@ def test_data_that_is_there(
         shot.run(station.ring.submit)
         log.note(shot, shot.error, errno.EAGAIN)  # no memory for the request: it stays queued
         mode.finish(shot, request, log)
+    no_copy_lost(station)
     assert log.fired[USERCOPY] >= 1, log
     assert log.said["EFAULT"] or lasting != USERCOPY, log
 

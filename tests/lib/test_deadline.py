@@ -46,7 +46,7 @@ def test_timeout_says_what_was_waited_for() -> None:
 
 def test_exact_limit_is_not_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadline, "scaled", lambda seconds: 1e9)
-    with pytest.raises(TimeoutError, match="not within 0.0 s"):
+    with pytest.raises(TimeoutError, match=r"not within 0\.0 s"):
         deadline.wait_until(lambda: False, "the second coming", 0.01, exact=True)
 
 
