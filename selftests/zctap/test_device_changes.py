@@ -3,27 +3,18 @@
 
 import errno
 import random
-from collections.abc import Iterator
 
 import pytest
 from pyroute2.netlink.exceptions import NetlinkError
 
-from fixtures.links import QUEUE, new_link
+from fixtures.links import QUEUE
 from fixtures.registration import accepted, active, receives, refused, valid
 from fixtures.stations import MakeStation, Station
 from lib.zctap import wait_gone
-from netns import End, Link, LinkSpec, ethtool, xdp
+from netns import End, Link, ethtool, xdp
 
 contract = pytest.mark.contract
 MOSTLY = 0.98  # the stack may copy now and then (RECV-21)
-
-
-@pytest.fixture
-def wide_link(steered_link: Link) -> Iterator[Link]:
-    """A link of the test's own with four queues; steered like the shared."""
-    with new_link(LinkSpec(queues=4)) as link:
-        link.steer(QUEUE)
-        yield link
 
 
 def unregister(station: Station) -> None:
