@@ -22,10 +22,10 @@ def refs_of(exhausted: Exhausted, page: int) -> tuple[int, int]:
     return line.skb, line.user
 
 
-@contract("FILL-2", "DBG-7")
+@contract("FILL-2", "DBG-5", "DBG-7")
 def test_freelist_first(make_station: MakeStation) -> None:
     """While the freelist has pages nothing is taken from the fill ring."""
-    station = make_station(pages=512)
+    station = make_station(pages=512)  # more than are posted (DEV-3)
     flow, entry = station.flow(), station.debug()
     for _ in range(5):
         flow.tcp.send(SEGMENT)
