@@ -77,13 +77,15 @@ def wait_until(
     seconds: float = 2.0,
     *,
     interval: float = 0.02,
+    exact: bool = False,
 ) -> T:
     """Poll until `condition()` is true, and return its value.
 
     Raises TimeoutError naming `what` (text, or a function that says how things stand) after
-    scaled(seconds). The pauses begin at 1 ms and double up to `interval`.
+    scaled(seconds); exact: after just so many. The pauses begin at 1 ms and double up to
+    `interval`.
     """
-    limit = scaled(seconds)
+    limit = seconds if exact else scaled(seconds)
     begin = time.monotonic()
     deadline, pause = begin + limit, 0.001
     try:

@@ -40,14 +40,20 @@ def attached(end: End, mode: int = 0) -> Iterator[None]:
     """
     fd = load_pass()
     try:
-        _set(end, fd, mode)
+        attach(end, fd, mode)
     finally:
         os.close(fd)  # the device holds the program itself
     try:
         yield
     finally:
-        _set(end, -1, mode)
+        detach(end, mode)
 
 
-def _set(end: End, fd: int, mode: int) -> None:
-    end.set(xdp={"attrs": [("IFLA_XDP_FD", fd), ("IFLA_XDP_FLAGS", mode)]})
+def attach(end: End, program: int, mode: int = 0) -> None:
+    """Put a program on the device. Raises OSError, or pyroute2's NetlinkError."""
+    end.set(xdp={"attrs": [("IFLA_XDP_FD", program), ("IFLA_XDP_FLAGS", mode)]})
+
+
+def detach(end: End, mode: int = 0) -> None:
+    """Take it off again."""
+    attach(end, -1, mode)

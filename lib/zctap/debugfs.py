@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Readers of /sys/kernel/debug/zctap (docs/contract.md, "Debugfs").
 
-Each ifq has a directory, numbered from 1 up since boot, which goes away with its region.
+Each ifq has a directory, numbered upwards since boot, which goes away with its region.
 """
 
 import re

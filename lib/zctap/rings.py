@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """The two provided-buffer rings: pages go back through one, copies come through the other."""
 
+import struct
 from collections import Counter, deque
 from collections.abc import Iterable
 
 from lib.uring import PAGE, BufferPool, BufferRing, Ring
+from lib.uring.abi import BUF_SIZE
 from lib.zerocopy import Region
 
 
@@ -42,6 +44,10 @@ class FillRing(BufferRing):
         """
         self._tail = (self._tail + count) & 0xFFFF
         self.publish()
+
+    def scrawl(self, at: int, addr: int) -> None:
+        """Overwrite the address of an entry, as only a broken application does, taken or not."""
+        struct.pack_into("<Q", self._memory.view, at % self.entries * BUF_SIZE, addr)
 
     def untaken(self, references: Counter[int]) -> bool:
         """Whether these user references are just what the newest entries would drop.

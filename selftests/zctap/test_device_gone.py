@@ -17,9 +17,17 @@ from fixtures.parking import (
     keeps,
 )
 from fixtures.registration import receives, refused, valid
-from fixtures.removal import REMOVALS, Removal, dead, deletion, end_of_peer_namespace, move, removed
+from fixtures.removal import (
+    REMOVALS,
+    Removal,
+    dead,
+    deletion,
+    end_of_namespace,
+    end_of_peer_namespace,
+    move,
+    removed,
+)
 from fixtures.stations import Flow, MakeStation, Station
-from lib.deadline import wait_until
 from lib.zctap import wait_gone
 from netns import Link
 from netns.byway import Byway
@@ -125,8 +133,7 @@ def test_bound_at_the_end_of_its_namespace(
 ) -> None:
     """The namespace of a bound device ends; the ring binds one in another namespace."""
     station = make_station(own_link)
-    own_link.rx.ns.close()
-    wait_until(lambda: not own_link.tx.exists(), "the namespace has not ended", 5)
+    removed(own_link, end_of_namespace)
     dead(station)
     moves_on(station, steered_link)
 
@@ -146,8 +153,7 @@ def test_draining_at_the_end_of_its_namespace(
     station.ifq.close()
     flow.tcp.close()
     assert entry.accounting().skb, "nothing in the qdisc"
-    own_link.rx.ns.close()
-    wait_until(lambda: not own_link.tx.exists(), "the namespace has not ended", 5)
+    removed(own_link, end_of_namespace)
     wait_gone(entry, station.flush, 0.2)
 
 

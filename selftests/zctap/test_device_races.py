@@ -3,18 +3,21 @@
 
 import contextlib
 import errno
+import os
 import random
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
 import pytest
+from pyroute2.netlink.exceptions import NetlinkError
 
 from fixtures.links import QUEUE, LinkPool, new_link
-from fixtures.registration import answer, parting, valid
+from fixtures.registration import active, answer, parting, taken_over, valid
 from fixtures.removal import Removal, dead, deletion, move, removed
 from fixtures.stations import META, MakeStation, Station
 from lib.child import Child, Hear, Say
@@ -22,9 +25,10 @@ from lib.deadline import scaled, wait_until
 from lib.uring import BufferPool, Sqe, SqeFlag, op
 from lib.uring.abi import RecvSend
 from lib.zctap import Debugfs, IfqReq, Zctap, wait_gone
-from netns import End, Link
+from netns import End, Link, ethtool, xdp
 
 contract = pytest.mark.contract
+Change = tuple[Callable[[], None], Callable[[], None]]
 ROUNDS, SPREAD = 8, 20_000  # turns of a loop: about as long as the calls take
 _RTM_DELLINK, _REQUEST = 17, 1  # linux/rtnetlink.h, linux/netlink.h
 
@@ -175,14 +179,13 @@ def at_once(rng: random.Random, call: Callable[[], str], action: Callable[[], No
 
 @contract("REL-3", "REG-5", "REG-18")
 def test_registration(make_station: MakeStation, explicit: None, rng: random.Random) -> None:
-    """A device that is deleted while it is being bound: a dead ifq, or ENODEV and nothing."""
+    """A device that is deleted while it is being bound: a dead ifq, or an errno and nothing."""
     station = make_station(register=False)
     for number in range(ROUNDS):
         spare = Spare(station.link.rx, number)
         request = valid(station, ifindex=spare.ifindex, queue_id=0)
         said = at_once(rng, partial(answer, station, request), spare.delete)
-        assert said in ("", "ENODEV"), f"round {number}: {said}"
-        if not said:
+        if not said:  # else ENODEV, or what the driver says of a device on its way out
             assert parting(station, IfqReq()) == ""
         assert parting(station, IfqReq()) == "EINVAL"  # nothing is left of it
         wait_until(lambda: free(station), "the region is still taken", 0.2)
@@ -199,6 +202,65 @@ def test_unregistration(make_station: MakeStation, explicit: None, rng: random.R
         wait_until(partial(free, station, request), "the region is still taken", 0.2)
         assert at_once(rng, lambda: parting(station, IfqReq()), spare.delete) == ""
     wait_until(lambda: free(station), "the region is still taken", 0.2)
+
+
+@pytest.fixture
+def change(request: pytest.FixtureRequest, wide_link: Link) -> Iterator[Change]:
+    """What must not be while the wide link's last queue is bound: to do, and to undo."""
+    rx = wide_link.rx
+    if request.param == "channels":
+        yield partial(ethtool.set_channels, rx, 2, 4), partial(ethtool.set_channels, rx, 4, 4)
+        return
+    program = xdp.load_pass()
+    yield partial(xdp.attach, rx, program), partial(xdp.detach, rx)
+    os.close(program)
+
+
+@contract("REL-3", "REG-12", "REG-13", "REG-14", "REG-18")
+@pytest.mark.parametrize(
+    ("change", "losing"), [("program", "EBUSY"), ("channels", "EINVAL")], indirect=["change"]
+)
+def test_registration_and_what_rules_it_out(
+    wide_link: Link,
+    change: Change,
+    make_station: MakeStation,
+    explicit: None,
+    rng: random.Random,
+    losing: str,
+) -> None:
+    """A program is attached, or the queue given up, while it is being bound: one of the two."""
+    station, (do, undo) = make_station(wide_link, pages=16, register=False, queue=3), change
+    begin = time.perf_counter()
+    do()
+    took = time.perf_counter() - begin
+    undo()
+
+    def register() -> str:
+        # What is done in the other thread takes longer, most of it before the kernel is asked.
+        begin, wait = time.perf_counter(), rng.random() * 2 * took
+        while time.perf_counter() < begin + wait:
+            pass
+        return answer(station, valid(station))
+
+    for number in range(ROUNDS):
+        done: list[bool] = []
+
+        def attempt(done: list[bool] = done) -> None:
+            with contextlib.suppress(OSError, NetlinkError):
+                do()
+                done.append(True)
+
+        said = at_once(rng, register, attempt)
+        outcome = (said, bool(done))
+        expected = [("", False), (losing, True)]
+        assert outcome in expected, f"round {number}: {outcome}, expected one of {expected}"
+        if done:
+            undo()
+        else:
+            active(station)
+            assert parting(station, IfqReq()) == ""
+            station.gone()
+    taken_over(station)
 
 
 def free(station: Station, request: IfqReq | None = None) -> bool:

@@ -2,14 +2,18 @@
 """Receiving while memory or a copy to the user fails: nothing of the stream is lost or doubled."""
 
 import errno
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from fixtures.copies import no_copy_lost
 from fixtures.faults import Log
 from fixtures.stations import META, Flow, MakeStation, Station
+from fixtures.ways import Way
+from lib.deadline import wait_until
 from lib.faults import MEMORY, PAGES, USERCOPY, Faults, Shot
-from lib.uring import Cqe, Setup, Sqe
+from lib.uring import Cqe, Setup, Sqe, SqeFlag, op
 from lib.uring.abi import Enter, RecvSend
 from lib.uring.syscalls import enter
 from lib.zctap.metadata import MetadataRing
@@ -101,6 +105,7 @@ def test_data_that_is_there(
         shot.run(station.ring.submit)
         log.note(shot, shot.error, errno.EAGAIN)  # no memory for the request: it stays queued
         mode.finish(shot, request, log)
+    no_copy_lost(station)
     assert log.fired[USERCOPY] >= 1, log
     assert log.said["EFAULT"] or lasting != USERCOPY, log
 
@@ -124,3 +129,26 @@ def test_data_that_comes_later(
         mode.finish(shot, request, log)
     assert log.fired[USERCOPY] >= 1, log
     assert log.said["EFAULT"] or lasting != USERCOPY, log
+
+
+@contract("RECV-17", "RECV-23")
+def test_cancelled_while_it_blocks(faults: Faults, way: Way) -> None:
+    """Without memory for its poll a request blocks in a worker: EINTR when it is cancelled.
+
+    It does so for RECV. Another allocation may fail in its stead: then it waits by poll, as ever.
+    """
+    said = Counter[str]()
+    for _ in range(20):
+        with faults.atomic_failure(0) as failed:
+            request = way.start(100, flags=SqeFlag.ASYNC)
+            wait_until(failed, "nothing was made to fail")
+        assert way.ring.run(op.cancel(request)).res in (0, -errno.EALREADY)
+        said[errno.errorcode[-way.finish(request)]] += 1
+        if said["EINTR"] >= 3:
+            break
+    assert set(said) <= {"ECANCELED", "EINTR"}, f"{said}, expected ECANCELED or EINTR"
+    way.tcp.send(1000)
+    way.tcp.wait_queued(1000)
+    way.drain(1000)
+    if not said["EINTR"]:
+        pytest.skip(f"{dict(said)}: no request has blocked in a worker")

@@ -2,14 +2,19 @@
 """Giving pages back: when the kernel takes an entry, and when the page is used again."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from fixtures.exhausted import SEGMENT, Exhausted, MakeExhausted
-from fixtures.stations import MakeStation
+from fixtures.peers import Craft
+from fixtures.stations import META, MakeStation
 from lib.deadline import wait_until
-from lib.uring import PAGE
+from lib.uring import PAGE, RecvSend
+from lib.zctap.abi import IOV, IOV_SIZE
 from lib.zctap.debugfs import PageRefs
+from lib.zctap.metadata import MetadataRing
+from netns.peer import offload
 
 contract = pytest.mark.contract
 pytestmark = pytest.mark.usefixtures("prompt_frees")
@@ -22,10 +27,10 @@ def refs_of(exhausted: Exhausted, page: int) -> tuple[int, int]:
     return line.skb, line.user
 
 
-@contract("FILL-2", "DBG-7")
+@contract("FILL-2", "DBG-5", "DBG-7")
 def test_freelist_first(make_station: MakeStation) -> None:
     """While the freelist has pages nothing is taken from the fill ring."""
-    station = make_station(pages=512)
+    station = make_station(pages=512)  # more than are posted (DEV-3)
     flow, entry = station.flow(), station.debug()
     for _ in range(5):
         flow.tcp.send(SEGMENT)
@@ -129,6 +134,39 @@ def test_many_references_of_one_page(make_exhausted: MakeExhausted) -> None:
     wait_until(one_left, exhausted.entry.dump, 5)
     exhausted.fill.give(held[:1])
     assert exhausted.arrivals() == [1]
+    counters = exhausted.entry.counters()
+    assert (counters.fill_invalid, counters.fill_not_owned) == (0, 0)
+
+
+@contract("BUF-2", "FILL-1")
+def test_a_reference_for_each_byte(make_exhausted: MakeExhausted, craft: Craft) -> None:
+    """A page full of payload, reported byte by byte, is free after as many returns, and no less."""
+    exhausted = make_exhausted(pages=2, fill_entries=2 * PAGE, cq_entries=2 * PAGE)
+    station, page = exhausted.station, 1
+    pool = MetadataRing(station.ring, META, PAGE, IOV_SIZE)
+    exhausted.give(page)
+    flow = craft(station)
+    flow.peer.put(flow.peer.next(PAGE, summed=False), offload=offload(1400))
+    flow.peer.wait_queued(PAGE)
+    sqe = replace(flow.receiver.sqe_select(1, META), ioprio=RecvSend.MULTISHOT)
+    request = station.ring.push(sqe)
+    cqes = station.ring.wait(PAGE)[:PAGE]  # behind them it may have run out of metadata
+    assert {(cqe.user_data, cqe.res, cqe.more) for cqe in cqes} == {(request, IOV_SIZE, True)}
+    iovs = list(IOV.iter_unpack(pool.memory.view))
+    expected = {(1, station.region.index, page)}
+    assert {iov[1:4] for iov in iovs} == expected, f"iovs of {PAGE} bytes, expected {expected}"
+    flow.tcp.check.check(station.region.piece(page, iovs[0][0], PAGE))
+    station.region.held[page] += PAGE
+    assert refs_of(exhausted, page) == (0, PAGE)
+    exhausted.fill.give([page] * (PAGE - 1))
+
+    def one_left() -> bool:
+        assert exhausted.offer() is None, f"page {page} was used while the user held it (BUF-3)"
+        return refs_of(exhausted, page) == (0, 1)
+
+    wait_until(one_left, exhausted.entry.dump, 5)
+    exhausted.fill.give([page])
+    assert exhausted.arrivals() == [page]
     counters = exhausted.entry.counters()
     assert (counters.fill_invalid, counters.fill_not_owned) == (0, 0)
 

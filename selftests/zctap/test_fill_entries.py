@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
 """Bad entries in the fill ring: dropped and counted, and no harm to the good ones behind them."""
 
+import contextlib
+import errno
+import random
+import socket
+import threading
+from collections.abc import Iterator
+
 import pytest
 
 from fixtures.exhausted import SEGMENT, Exhausted, MakeExhausted
 from fixtures.links import UNUSED_QUEUE
+from fixtures.peers import Craft
 from fixtures.stations import Flow, MakeStation
-from lib.deadline import wait_until
+from lib.deadline import scaled, wait_until
 from lib.uring import PAGE
-from lib.zctap import Entry
+from lib.zctap import Entry, FillRing
 
 contract = pytest.mark.contract
 pytestmark = pytest.mark.usefixtures("prompt_frees")
@@ -145,3 +153,57 @@ def test_a_refill_does_not_look_at_everything(make_exhausted: MakeExhausted) -> 
     exhausted.fill.jump(bad)
     assert exhausted.offer() is None
     assert 0 < refused(exhausted.entry) < bad // 2
+
+
+@contextlib.contextmanager
+def scrawling(fill: FillRing, rng: random.Random) -> Iterator[None]:
+    """Inside, another thread overwrites entries and moves the tail, again and again."""
+    over, region = threading.Event(), fill.region
+    addresses = [region.page_addr(page) for page in range(region.pages)]
+    addresses += [0, 8, region.addr - 1, region.addr + region.size, 1 << 47, (1 << 64) - PAGE]
+
+    def run() -> None:
+        while not over.wait(1e-5):  # lets the test's thread go on
+            for _ in range(20):
+                fill.scrawl(rng.randrange(fill.entries), rng.choice(addresses))
+            fill.jump(rng.choice([-2, 1, 1, 2, 2, 3, fill.entries]))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(scaled(5))
+    assert not thread.is_alive()
+
+
+@contract("FILL-3", "BUF-4")
+def test_entries_that_change_as_they_are_read(
+    make_station: MakeStation, craft: Craft, rng: random.Random
+) -> None:
+    """Whatever is written to the fill ring while the kernel looks, no page is lost or doubled.
+
+    Whose bytes are where is the application's business then: nobody looks at them.
+    """
+    station = make_station(pages=8)
+    flow, taken = craft(station), 0
+    assert station.fill is not None
+    with scrawling(station.fill, rng):
+        for _ in range(60):
+            flow.peer.put(flow.peer.data(taken, SEGMENT))
+            sqe = flow.receiver.sqe(SEGMENT, msg_flags=socket.MSG_DONTWAIT)
+            received = flow.receiver.decode(station.ring.run(sqe))
+            assert received.error in (0, errno.EAGAIN), received.cqe
+            taken += received.length
+            for chunk in received.chunks:
+                if not chunk.zero_copy:
+                    station.copy.release(chunk.bid)
+            if station.entry is not None:
+                accounting = station.entry.accounting()
+                assert accounting.conserved, f"pages are not conserved (BUF-4): {accounting}"
+    assert taken >= station.region.pages * SEGMENT, (
+        f"{taken} bytes: the kernel had no cause to look"
+    )
+    station.close(check=False)  # references are at odds with what was reported
+    station.gone()

@@ -2,6 +2,7 @@
 """The buffer group behind the fill ring: whose it is, and what happens when there is none."""
 
 import errno
+from collections.abc import Callable
 
 import pytest
 
@@ -37,6 +38,32 @@ def test_nobody_else_selects_from_it(exhausted: Exhausted, pair: Pair) -> None:
         assert (cqe.error, cqe.buffer_id) == (errno.ENOBUFS, None), request
     assert sorted(exhausted.arrivals()) == [2, 3]
     assert pair[0].recv(100) == b"kept"
+
+
+@contract("FILL-7")
+@pytest.mark.parametrize(
+    "request_of", [op.recv_select, recv_multishot], ids=["single", "multishot"]
+)
+def test_request_from_before_it_was_a_fill_ring(
+    make_station: MakeStation, pair: Pair, request_of: Callable[[int, int], Sqe]
+) -> None:
+    """A request that waits when its group becomes a fill ring gets ENOBUFS and takes no entry."""
+    station = make_station(register=False, pages=8)
+    ring, fill = station.ring, station.fill
+    assert fill is not None
+    fill.add(station.region.page_addr(0), PAGE, 0)  # what recv(2) could be written to
+    fill.publish()
+    before = bytes(station.region.piece(0, 0, PAGE))
+    waiting = ring.push(request_of(pair[0].fileno(), FILL))
+    ring.submit()
+    assert ring.reap() == [], "a completion without data"
+    station.register()
+    pair[1].send(b"kept")
+    cqe = ring.wait_for(waiting)
+    seen = (cqe.error, cqe.buffer_id)
+    assert seen == (errno.ENOBUFS, None), f"{cqe}: expected ENOBUFS and no buffer"
+    assert pair[0].recv(10) == b"kept"
+    assert bytes(station.region.piece(0, 0, PAGE)) == before, "page 0 was written by recv(2)"
 
 
 @contract("FILL-4")

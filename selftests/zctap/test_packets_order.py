@@ -9,7 +9,11 @@ from itertools import permutations
 import pytest
 
 from fixtures.peers import Craft, CraftedFlow, MakePeer
+from fixtures.registration import parting
 from fixtures.stations import MakeStation, Station
+from lib.deadline import wait_until
+from lib.uring import PAGE
+from lib.zctap import Entry, IfqReq
 from netns.peer import Peer
 
 contract = pytest.mark.contract
@@ -80,6 +84,45 @@ def test_readers_take_turns(station: Station, craft: Craft, rng: random.Random) 
             peer.read(length)
         else:
             flow.drain(length)
+
+
+def went(entry: Entry) -> bool:
+    """Whether the region of a closed ifq is gone when the kernel has looked a few times."""
+
+    def looked() -> bool:
+        try:
+            return entry.state().release_polls >= 3
+        except OSError:
+            return not entry.exists()
+
+    wait_until(looked, entry.dump)
+    return not entry.exists()
+
+
+@contract("REL-7", "RECV-19", "REG-20")
+@both_families
+def test_segments_that_wait_for_one_beyond_the_end(
+    station: Station, craft: Craft, explicit: None, family: int
+) -> None:
+    """Segments behind a missing one are intact when the ifq is closed before that comes.
+
+    They keep the region, or lie elsewhere: a region that has gone is the user's, who writes there.
+    """
+    flow = craft(station, family)
+    peer, size = flow.peer, 1000
+    for at in (2 * size, size):
+        peer.put(peer.data(at, size))
+    peer.probe()
+    entry = station.entry
+    assert parting(station, IfqReq()) == ""
+    if entry is not None and went(entry):
+        for page in range(station.region.pages):
+            station.region.piece(page, 0, PAGE)[:] = bytes(PAGE)
+    peer.put(peer.data(0, size))
+    peer.sent.offset = 3 * size
+    peer.wait_queued(3 * size)
+    peer.read(3 * size)
+    station.gone()
 
 
 @contract("RECV-19", "BUF-2")

@@ -2,7 +2,8 @@
 """What a request finds changed when it is woken: the ifq, its groups, its memory."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from lib.uring import Cqe, RecvSend, Sqe
 from lib.zctap import CopyRing, addr3
 from lib.zctap.metadata import MetadataRing
 from lib.zerocopy import Region
+from netns.fronts import in_sockmap, tls
 
 contract = pytest.mark.contract
 
@@ -168,3 +170,47 @@ def test_metadata_that_goes(station: Station) -> None:
         assert station.ring.wait_for(request).error == errno.EFAULT
     flow.tcp.wait_queued(1000)
     flow.drain(1000)
+
+
+Front = Callable[[Flow], AbstractContextManager[object]]
+
+
+def tls_in_front(flow: Flow) -> AbstractContextManager[object]:
+    """TLS done by the kernel, for good."""
+    try:
+        tls(flow.tcp.rx, receive=True)
+    except OSError as error:
+        pytest.skip(f"no CONFIG_TLS: {error}")
+    return nullcontext()
+
+
+@contextmanager
+def sockmap_in_front(flow: Flow) -> Iterator[None]:
+    """A sockmap, for a while."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(in_sockmap(flow.tcp.rx))
+        except OSError as error:
+            pytest.skip(f"no sockmap: {error}")
+        yield
+
+
+@contract("RECV-2", "RECV-29")
+@both
+@pytest.mark.parametrize("front", [tls_in_front, sockmap_in_front], ids=["tls", "sockmap"])
+def test_socket_that_gets_something_in_front(
+    either_station: Station, front: Front, make_sqe: Make
+) -> None:
+    """A request on a socket that is not plain TCP any more is EPROTONOSUPPORT; the data stays."""
+    flow = either_station.flow()
+    armed = Armed(either_station, flow, make_sqe)
+    with front(flow):
+        flow.tcp.send(1000)
+        flow.tcp.wait_queued(1000)
+        cqe = armed.completion()
+        seen = (cqe.error, cqe.more)
+        assert seen == (errno.EPROTONOSUPPORT, False), f"{cqe}: expected EPROTONOSUPPORT"
+        left = flow.tcp.queued()
+        assert left == 1000, f"{left} bytes left of 1000 (RECV-29)"
+    if front is sockmap_in_front:
+        flow.drain(1000)

@@ -66,13 +66,25 @@ def test_end_of_an_empty_stream(way: Way, changes: dict[str, int], waiting: bool
     assert way.finish(request) == 0
 
 
-@contract("RECV-23")
+@contract("RECV-15", "RECV-23")
 @pytest.mark.parametrize("waiting", [True, False], ids=["waiting", "before"])
 def test_shut_down_for_reading(way: Way, waiting: bool) -> None:
     """Shut down on our own side, a socket has no more to say than for RECV: 0, not an error."""
     request = way.start(1000) if waiting else 0
     way.tcp.rx.shutdown(socket.SHUT_RD)
     assert (way.finish(request) if waiting else way.run(1000)) == 0
+
+
+@contract("RECV-15", "RECV-23")
+def test_shut_down_with_data_to_read(way: Way) -> None:
+    """What lies in a socket when it is shut down for reading comes first, and then 0."""
+    way.tcp.send(LOADED)
+    way.tcp.wait_queued(LOADED)
+    way.tcp.rx.shutdown(socket.SHUT_RD)
+    way.drain(LOADED)
+    for _ in range(2):
+        said = way.run(100)
+        assert said == 0, f"{said} behind the data, expected 0"
 
 
 @contract("RECV-16", "RECV-23")

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from fixtures.copies import no_copy_lost
 from fixtures.links import QUEUE, UNUSED_QUEUE
 from fixtures.stations import COPY, LOADED, META, Flow, MakeStation, Station
 from lib.uring import PAGE, BufferPool, Cqe, CqeFlag, Memory, Sqe, op
@@ -34,12 +35,13 @@ def test_unwritable_address(either_loaded: Flow, addr: int) -> None:
 
 @contract("RECV-9", "RECV-29")
 @pytest.mark.parametrize("access", [0, mmap.PROT_READ], ids=["none", "read-only"])
-def test_unwritable_page(either_loaded: Flow, access: int) -> None:
-    """Metadata in a page that may not be written is EFAULT, again and again; no byte is lost."""
+def test_unwritable_page(either_loaded: Flow, either_station: Station, access: int) -> None:
+    """Metadata in a page that may not be written is EFAULT, again and again; nothing is lost."""
     sqe = either_loaded.receiver.sqe(LOADED)
     with either_loaded.receiver.metadata.protected(access):
         for _ in range(3):
             either_loaded.refused(sqe, errno.EFAULT)
+    no_copy_lost(either_station)
     either_loaded.drain(LOADED)
 
 
@@ -66,6 +68,7 @@ def test_metadata_that_ends_midway(make_station: MakeStation, queue: int, before
             assert 0 < cqe.res <= before
             iovs = memory.view[PAGE - before : PAGE]
             flow.receiver.give_back(flow.accept(flow.receiver.decode(cqe, iovs)))
+    no_copy_lost(station)
     flow.drain(total - flow.tally.total)
 
 
@@ -183,6 +186,7 @@ def test_unwritable_buffer_of_a_group(
         cqe = either_station.ring.run(select)
     assert (cqe.error, either_loaded.tcp.queued()) == (errno.EFAULT, LOADED)
     pool.used(cqe)
+    no_copy_lost(either_station)
     either_loaded.drain(LOADED)
     lent = list(pool.books.lent)
     assert either_station.metadata_left(pool) == lent

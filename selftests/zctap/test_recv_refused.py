@@ -13,6 +13,7 @@ from fixtures.stations import COPY, FILL, LOADED, META, Flow, MakeStation, Stati
 from fixtures.ways import Way
 from lib.uring import BufferPool, RecvSend, Sqe, SqeFlag
 from lib.zctap import addr3
+from lib.zctap.metadata import MetadataRing
 
 contract = pytest.mark.contract
 
@@ -185,10 +186,18 @@ MALFORMED: dict[str, dict[str, int]] = {
 
 
 @contract("RECV-23")
-def test_malformed_submissions(way: Way) -> None:
+@pytest.mark.parametrize("what", MALFORMED)
+def test_malformed_submissions(station: Station, what: str) -> None:
     """What makes a RECV malformed makes a RECV_ZC so: EINVAL at once, and nothing is taken."""
-    for what, changes in MALFORMED.items():
-        answer = way.run(LOADED, **changes)
-        assert answer == -errno.EINVAL, f"{what}: {answer}, expected EINVAL"
-    way.tcp.send(LOADED)
-    way.drain(LOADED)
+    flow, changes = station.flow(), MALFORMED[what]
+    MetadataRing(station.ring, META, 1)  # the group is there
+    Way(station, flow, zero_copy=False).start(LOADED, **changes)
+    said = [cqe.error for cqe in station.ring.reap()]
+    if said != [errno.EINVAL]:
+        pytest.skip(f"not malformed for this kernel's RECV: errno {said or 'none, it waits'}")
+    for loaded in (False, True):
+        if loaded:
+            flow.tcp.send(LOADED)
+            flow.tcp.wait_queued(LOADED)
+        flow.refused(replace(flow.receiver.sqe(LOADED), **changes), errno.EINVAL)
+    flow.drain(LOADED)

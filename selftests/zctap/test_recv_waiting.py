@@ -3,19 +3,14 @@
 
 import errno
 import os
-import select
 import socket
 import struct
-from dataclasses import replace
 
 import pytest
 
-from fixtures.stations import MakeStation, Station
+from fixtures.stations import MakeStation
 from fixtures.ways import MakeWay, Way
-from lib.deadline import wait_until
-from lib.uring import PAGE, Memory, RecvSend, Setup, SqeFlag, op
-from lib.zctap.abi import IOV_SIZE
-from netns import Connection
+from lib.uring import RecvSend, Setup, SqeFlag, op
 
 contract = pytest.mark.contract
 
@@ -205,104 +200,3 @@ def test_receive_timeout(way: Way, flags: int) -> None:
     got = way.finish(request)
     assert got > 0
     way.drain(1000 - got)
-
-
-# -- urgent data -----------------------------------------------------------------------------
-
-
-def send_urgent(tcp: Connection) -> None:
-    """Send a byte that is not part of the pattern, out of band, behind what was sent."""
-    tcp.tx.send(b"!", socket.MSG_OOB)
-
-
-def wait_urgent(tcp: Connection) -> None:
-    """Wait until it has arrived."""
-    wait_until(lambda: select.select([], [], [tcp.rx], 0)[2], "urgent data")
-
-
-@contract("RECV-25")
-@pytest.mark.parametrize(
-    ("before", "after", "read"),
-    [(0, 500, True), (500, 0, False), (500, 700, True), (5000, 20_000, False)],
-)
-def test_urgent_byte_is_passed_over(way: Way, before: int, after: int, read: bool) -> None:
-    """The stream is what comes before and after the urgent byte, read or not, to its end."""
-    if before:
-        way.tcp.send(before)
-    send_urgent(way.tcp)
-    wait_urgent(way.tcp)
-    if read:
-        assert way.tcp.rx.recv(1, socket.MSG_OOB) == b"!"
-    if after:
-        way.tcp.send(after)
-    way.drain(before + after)
-    way.tcp.finish()
-    assert way.run(100) == 0
-
-
-@contract("RECV-25")
-def test_urgent_byte_does_not_wake(way: Way) -> None:
-    """A request does not complete when all that arrives is an urgent byte."""
-    request = way.start(100)
-    send_urgent(way.tcp)
-    # It is not seen by select(2): the request has been woken, and has passed over it.
-    wait_until(way.tcp.acknowledged, "an acknowledgement")
-    assert way.ring.reap() == []
-    way.tcp.send(100)
-    got = way.finish(request)
-    assert got > 0
-    way.drain(100 - got)
-
-
-@contract("RECV-25", "RECV-29")
-def test_error_behind_an_urgent_byte(station: Station) -> None:
-    """What was taken before the urgent byte is reported, also if what follows cannot be."""
-    flow = station.flow()
-    flow.tcp.send(500)
-    send_urgent(flow.tcp)
-    wait_urgent(flow.tcp)
-    flow.tcp.send(500)
-    wait_until(flow.tcp.acknowledged, "an acknowledgement")
-    memory = Memory(2 * PAGE)
-    station.ring.on_close(memory.close)
-    begin = PAGE - IOV_SIZE  # the second iov would be in the next page
-    sqe = replace(flow.receiver.sqe(1000), addr=memory.addr + begin, len=2 * IOV_SIZE)
-    with memory.protected(at=PAGE):
-        cqe = station.ring.run(sqe)
-    assert cqe.res == IOV_SIZE, f"{cqe}, expected one iov"
-    flow.receiver.give_back(flow.accept(flow.receiver.decode(cqe, memory.view[begin:PAGE])))
-    flow.drain(500)
-
-
-@contract("RECV-25")
-def test_urgent_bytes_one_after_the_other(way: Way) -> None:
-    """Each of several urgent bytes is passed over."""
-    for _ in range(3):
-        way.tcp.send(100)
-        send_urgent(way.tcp)
-        way.tcp.send(100)
-        way.drain(200)
-    way.tcp.finish()
-    assert way.run(100) == 0
-
-
-@contract("RECV-25")
-@pytest.mark.parametrize("length", [0, 100])
-def test_urgent_byte_and_the_end(way: Way, length: int) -> None:
-    """An urgent byte right before the end of the stream: 0, not a wait."""
-    if length:
-        way.tcp.send(length)
-    send_urgent(way.tcp)
-    way.tcp.finish()
-    way.drain(length)
-    assert way.run(100) == 0
-
-
-@contract("RECV-25")
-def test_urgent_byte_in_line(way: Way) -> None:
-    """With SO_OOBINLINE the urgent byte is a byte of the stream."""
-    way.tcp.rx.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
-    way.tcp.send(300)
-    way.tcp.tx.send(way.tcp.sent.take(1), socket.MSG_OOB)
-    way.tcp.send(300)
-    way.drain(601)

@@ -3,16 +3,15 @@
 
 import itertools
 import random
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from fixtures.links import UNUSED_QUEUE
-from fixtures.registration import accepted, answer, valid
+from fixtures.registration import accepted, answer, no_room_for_a_region, valid
 from fixtures.stations import MakeStation
 from lib import caps
 from lib.uring import PAGE
@@ -22,17 +21,6 @@ pytestmark = pytest.mark.usefixtures("pins_return")
 
 PAGES = 16
 OFF_THE_PAGE, TAKEN = 1, 2  # fixed buffers beside the region itself
-
-
-@contextmanager
-def no_room_for_a_region() -> Iterator[None]:
-    """The memory-lock limit has room for what is locked already, and a page."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    resource.setrlimit(resource.RLIMIT_MEMLOCK, (PAGE, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_MEMLOCK, (soft, hard))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from pyroute2.netlink.exceptions import NetlinkError
 
 from fixtures.links import UNUSED_QUEUE
-from fixtures.regions import Mappings
+from fixtures.regions import Mappings, map_with_a_page_twice
 from fixtures.registration import accepted, active, answer, receives, refused, valid
 from fixtures.stations import MakeStation, Station
 from lib.uring import PAGE, Memory
@@ -96,6 +96,7 @@ def test_region_off_the_page(idle: Station) -> None:
     """A region that starts or ends inside a page is EFAULT."""
     region = idle.region
     ends = [(512, 0), (0, -512), (512, -512), (1, 0), (0, -1), (PAGE - 1, 0), (0, 1 - PAGE)]
+    ends.append((512, 512 - PAGE))  # neither end, and yet so many pages long
     for begin, end in ends:
         idle.ring.update_buffer(1, region.addr + begin, region.size - begin + end)
         refused(idle, errno.EFAULT, valid(idle, region_id=1))
@@ -150,17 +151,6 @@ def test_page_twice_in_the_region(idle: Station) -> None:
             refused(idle, errno.EEXIST, valid(idle, region_id=1))
             idle.ring.update_buffer(1, 0, 0)
     accepted(idle)
-
-
-def map_with_a_page_twice(memory: Memory, first: int, second: int) -> None:
-    """Map a new file over the memory, its page `first` also at `second`."""
-    fd = os.memfd_create("twice")
-    try:
-        os.ftruncate(fd, memory.size)
-        memory.overlay(fd)
-        memory.overlay(fd, at=second * PAGE, size=PAGE, offset=first * PAGE)
-    finally:
-        os.close(fd)
 
 
 @contract("REG-11", "REG-18")

@@ -9,8 +9,16 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fixtures.links import QUEUE
-from fixtures.registration import accepted, answer, parting, receives, refused, valid
-from fixtures.stations import MakeStation, Station
+from fixtures.registration import (
+    accepted,
+    answer,
+    parting,
+    receives,
+    refused,
+    taken_over,
+    valid,
+)
+from fixtures.stations import Flow, MakeStation, Station
 from lib import caps
 from lib.child import Child, Hear, Say
 from lib.deadline import wait_until
@@ -25,6 +33,7 @@ contract = pytest.mark.contract
 pytestmark = pytest.mark.usefixtures("pins_return")
 
 PAGES = 64
+DRAINING = 10_000  # bytes
 NOBODY = 65_534
 
 
@@ -227,6 +236,44 @@ def test_limit_is_credited_on_release(limited: Limited, explicit: None) -> None:
         accepted(station)
         assert parting(station, IfqReq()) == ""
         station.gone()
+
+
+def drains(station: Station) -> Flow:
+    """Payload that lies in the region when its ifq is closed, in whichever way comes next."""
+    flow = station.flow()
+    flow.tcp.send(DRAINING)
+    flow.tcp.wait_queued(DRAINING)
+    if station.entry is not None:
+        assert station.entry.accounting().skb, station.entry.dump()
+    return flow
+
+
+@contract("REG-21", "REG-20", "REL-10")
+def test_limit_is_credited_after_a_drain(limited: Limited, explicit: None) -> None:
+    """So it is when the region has had to drain."""
+    station, limit = limited
+    limit(2 * PAGES)
+    for _ in range(3):
+        taken_over(station)
+        flow = drains(station)
+        assert parting(station, IfqReq()) == ""
+        flow.tcp.read(DRAINING)
+    taken_over(station)
+
+
+@contract("REG-21", "REG-19", "REL-7")
+def test_limit_is_credited_to_the_next_ring(limited: Limited, make_station: MakeStation) -> None:
+    """A region whose ring is closed is charged while it drains, and its user's no longer."""
+    station, limit = limited
+    accepted(station)
+    flow = drains(station)
+    station.close_ring()
+    second = make_station(pages=PAGES, register=False)
+    limit(2 * PAGES)
+    said = answer(second, valid(second))
+    assert said == "ENOMEM", f"beside a region that drains: {said!r}, expected ENOMEM"
+    flow.tcp.read(DRAINING)
+    taken_over(second)
 
 
 @contract("REG-21", "REG-18")

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from fixtures.parking import PARKED, keeps
+from fixtures.registration import parting, taken_over
 from fixtures.stations import FILL, Flow, MakeStation, Station
 from lib.deadline import wait_until
 from lib.uring import PAGE, Memory
@@ -50,6 +51,25 @@ def bind(station: Station, region_id: int) -> None:
 def test_idle_region_goes_at_once(station: Station, explicit: None) -> None:
     """Without references the region is gone within 100 ms of the close."""
     wait_gone(unregister(station), station.flush, 0.1)
+
+
+@contract("REL-1", "REL-10")
+def test_region_can_be_bound_soon(station: Station, explicit: None) -> None:
+    """Read right after the close, data holds up the next binding for less than a second.
+
+    Told without debugfs, and without time for a slow machine: so it is the best of three.
+    """
+    times = []
+    for _ in range(3):
+        flow = station.flow()
+        flow.tcp.send(1000)
+        flow.tcp.wait_queued(1000)
+        begin = time.monotonic()
+        assert parting(station, IfqReq()) == ""
+        flow.tcp.read(1000)
+        taken_over(station)
+        times.append(time.monotonic() - begin)
+    assert min(times) < 0.9, f"bound again after {times} s, expected 0.2 s, or looks every second"
 
 
 @contract("REL-1", "DBG-2")

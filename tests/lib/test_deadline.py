@@ -44,6 +44,12 @@ def test_timeout_says_what_was_waited_for() -> None:
         deadline.wait_until(lambda: False, lambda: "made on the spot", 0.01)
 
 
+def test_exact_limit_is_not_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deadline, "scaled", lambda seconds: 1e9)
+    with pytest.raises(TimeoutError, match=r"not within 0\.0 s"):
+        deadline.wait_until(lambda: False, "the second coming", 0.01, exact=True)
+
+
 def test_errors_pass_through() -> None:
     with pytest.raises(ZeroDivisionError):
         deadline.wait_until(lambda: 1 // 0, "nothing")
