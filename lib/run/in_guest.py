@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
 from functools import partial
 
 from lib.run import known, outputs, shares, suite
@@ -25,18 +26,14 @@ from lib.vm.kbuild import Kernel
 _SUITE = "/suite"
 
 
-def prepare_machine(kernel: Kernel, extra: str = "") -> machine.Machine:
-    """Return the machine for a kernel; makes the guest's image if need be. Raises Trouble.
-
-    `extra` is for the kernel's command line.
-    """
+def prepare_machine(kernel: Kernel) -> machine.Machine:
+    """Return the machine for a kernel; makes the guest's image if need be. Raises Trouble."""
     return machine.Machine(
         kernel=kernel.image,
         root=image.image(),
         accel=qemu.accelerator(kernel.image),
         profile=kernel.profile,
         cpus=machine.cpus(),
-        extra=extra,
     )
 
 
@@ -61,15 +58,14 @@ class Crew:
     """The guests of a run and what they have in common."""
 
     def __init__(self, options: Options, kernel: Kernel, selection: suite.Selection) -> None:
-        self.machine = prepare_machine(kernel, "kmemleak=on" if options.kmemleak else "")
+        plain = prepare_machine(kernel)
+        self._kmemleak = _kmemleak(options, plain.accel)
+        self.machine = replace(plain, extra="kmemleak=on") if self._kmemleak else plain
         self.reached = Reached(options, kernel)
         # One seed for all guests: the order within a module does not depend on which others
         # are run.
         self._options = suite.seeded(options)
         self._kernel = kernel
-        # With KVM a scan takes a second or so, and can be had after each module.
-        often = options.kmemleak and self.machine.accel == "kvm"
-        self._kmemleak = "module" if often else options.kmemleak
         self._numbers = itertools.count(1)
         self._bytecode = Bytecode(str(self.machine.root))
         if kernel.uapi:
@@ -89,7 +85,7 @@ class Crew:
             self._options.timeout or self.machine.test_deadline,
             starting=self.machine.test_deadline,
             # Up to three scans of all memory, see lib/kmemleak.py.
-            ending=12 * self.machine.patience if self._options.kmemleak else 0.0,
+            ending=12 * self.machine.patience if self._kmemleak else 0.0,
             rest=rest,
         )
 
@@ -143,6 +139,22 @@ class Crew:
         """Return what matters of a guest's console, with lines of source if they are known."""
         lines = decoded(death.excerpt(guest.log()), self._kernel.symbols)
         return [f"console: {line}" for line in lines]
+
+
+def _kmemleak(options: Options, accel: str) -> str:
+    """Return when to look for leaked memory: "", at the "end", after each "module".
+
+    With KVM a scan takes a second or so. Under TCG it takes most of a minute, and keeping track of
+    memory makes everything half as fast: that is for a run of its own.
+    """
+    if not options.kmemleak:
+        return ""
+    if accel == "kvm":
+        return "module"
+    if options.kmemleak == "auto":
+        say("no search for leaked memory, which is slow without KVM: see --kmemleak")
+        return ""
+    return options.kmemleak
 
 
 def _follow(guest: Guest, session: Session) -> Ended:

@@ -44,7 +44,8 @@ class Options:
     timeout: float | None = None
     # How many guests at once; None: as many as there are processors and memory for.
     jobs: int | None = None
-    # Whether the kernel looks for memory that has leaked: "", at the "end", after each "module".
+    # When the kernel looks for memory that has leaked: at the "end", after each "module", never
+    # (""), or after each module if that is quick ("auto").
     kmemleak: str = ""
     # Where to write coverage; None: there is none to be measured.
     coverage: Path | None = None
@@ -101,7 +102,13 @@ def parse(argv: list[str]) -> Options:
         metavar="DIR",
         help="with counters in the kernel: say which of its lines ran (DIR: in the cache)",
     )
-    add("--kmemleak", action="store_true", help="debug: look for leaks after each module")
+    add(
+        "--kmemleak",
+        choices=("end", "module"),
+        nargs="?",
+        const="end",
+        help="debug: look for leaked memory at the end, or after each module (with KVM always)",
+    )
     add("--bisect-run", action="store_true", help="exit with 125 if the kernel cannot be judged")
     add("--only", type=Path, metavar="FILE", help="only the modules and tests that FILE lists")
     add("--good", metavar="COMMIT", help="bisect: where the tests still pass")
@@ -173,8 +180,8 @@ def _kmemleak(given: argparse.Namespace, paths: list[str]) -> str:
         raise Trouble("--kmemleak goes with --profile debug")
     everything = not paths and given.keyword is None and given.markers is None
     if given.kmemleak:
-        return "module"
-    return "end" if given.profile == "debug" and everything and not given.host else ""
+        return str(given.kmemleak)
+    return "auto" if given.profile == "debug" and everything and not given.host else ""
 
 
 def _check_bisect(command: str, given: argparse.Namespace) -> None:

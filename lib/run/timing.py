@@ -87,8 +87,8 @@ def _flags(options: Options) -> list[str]:
         words += ["--tree", str(options.tree)]
     if options.apply_series:
         words += ["--apply-series"]
-    if options.kmemleak == "module":
-        words += ["--kmemleak"]
+    if options.kmemleak in ("end", "module"):
+        words += [f"--kmemleak={options.kmemleak}"]
     if not options.snapshot:
         words += ["--no-snapshot"]
     return words

@@ -95,7 +95,7 @@ def judge(kind: str, run: Running, found: Outcome, total: int | None) -> list[st
 def strike(kind: str, rng: random.Random, folder: Path) -> tuple[Running, Outcome]:
     """Start a run, let the failure happen, wait for the end."""
     harm = INSIDE.get(kind, "pass").replace("{pid}", "PID")
-    text = PLANT.replace("{delay}", f"{rng.uniform(0, 6):.2f}").replace("{harm}", harm)
+    text = PLANT.replace("{delay}", f"{rng.uniform(0, 2):.2f}").replace("{harm}", harm)
     paths = [str(ROOT / name) for name in SUBSET]
     run = Running(folder, text, "--timeout", "10", "-j", str(rng.choice((1, 2))), *paths)
     if kind in OUTSIDE or kind in RUNNER:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.run.options import parse
+from lib.run import in_guest
+from lib.run.options import Options, parse
 from lib.trouble import Trouble
 from lib.vm import cache
 from run_tests import needed
@@ -37,9 +38,10 @@ def test_coverage_has_its_profile_and_a_place(tmp_path: Path):
 
 
 def test_leaks_are_looked_for_after_all_tests_of_a_debug_run():
-    assert parse(["--profile", "debug"]).kmemleak == "end"
+    assert parse(["--profile", "debug"]).kmemleak == "auto"
     assert not parse(["--profile", "debug", "-k", "x"]).kmemleak
-    assert parse(["--profile", "debug", "-k", "x", "--kmemleak"]).kmemleak == "module"
+    assert parse(["--profile", "debug", "-k", "x", "--kmemleak"]).kmemleak == "end"
+    assert parse(["--profile", "debug", "--kmemleak=module"]).kmemleak == "module"
     assert not parse([]).kmemleak
 
 
@@ -118,6 +120,21 @@ def test_bad_input_is_one_line_and_status_2(argv: list[str], said: str):
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("run_tests.py: ")
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "accel", "when"),
+    [
+        ("", "kvm", ""),
+        ("auto", "kvm", "module"),
+        ("auto", "tcg", ""),
+        ("end", "kvm", "module"),
+        ("end", "tcg", "end"),
+        ("module", "tcg", "module"),
+    ],
+)
+def test_when_to_look_for_leaks(asked: str, accel: str, when: str):
+    assert in_guest._kmemleak(Options(kmemleak=asked), accel) == when
 
 
 def test_bisecting_takes_what_cannot_be_judged_for_that():
