@@ -12,13 +12,11 @@ import os
 import platform
 import signal
 import sys
-import time
-import traceback
 from pathlib import Path
-from typing import NoReturn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from lib.run.ending import catch_signals, unexpected
 from lib.run.options import READERS, Options, parse
 from lib.setup import host, venv
 from lib.trouble import Trouble
@@ -59,23 +57,6 @@ def check_machine(options: Options) -> None:
         raise Trouble("--host needs root: it makes network namespaces and reads the kernel log")
 
 
-def terminated(signum: int, frame: object) -> NoReturn:
-    """Leave through every `finally`, so that nothing is left behind."""
-    raise KeyboardInterrupt
-
-
-def unexpected(err: Exception) -> str:
-    """Return a line for an error of ours, and keep the traceback for whoever mends it."""
-    place = traceback.extract_tb(err.__traceback__)[-1]
-    where = f"{Path(place.filename).name}:{place.lineno}"
-    try:
-        log = cache.folder("log") / f"error-{os.getpid()}-{time.monotonic_ns()}"
-        log.write_text("".join(traceback.format_exception(err)))
-    except (OSError, Trouble):
-        return f"a bug of this runner, at {where}: {err!r}"
-    return f"a bug of this runner, at {where}: {err!r}; please report {log}"
-
-
 def main(argv: list[str]) -> int:
     """Run, and return the exit status: what bisecting expects, if that is what it is for."""
     status = attempt(argv)
@@ -84,9 +65,7 @@ def main(argv: list[str]) -> int:
 
 def attempt(argv: list[str]) -> int:
     """Run, and return the exit status."""
-    # SIGINT, too: a shell's background job is started with that ignored.
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, terminated)
+    catch_signals()
     try:
         options = parse(argv)
         check_machine(options)

@@ -196,6 +196,15 @@ class Run:
         """Return the counts on one line."""
         return count(result.outcome for result in self.results.values())
 
+    def totals(self) -> str:
+        """Return the counts as kselftest.h prints them at a test's end."""
+        words = {"pass": "passed", "fail": "failed", "xfail": "xfailed", "xpass": "xpassed"}
+        words["skip"] = "skipped"
+        found = [result.outcome for result in self.results.values()]
+        counts = {word: found.count(outcome) for word, outcome in words.items()}
+        counts["error"] = len(found) - sum(counts.values())
+        return "Totals: " + " ".join(f"{word}:{count}" for word, count in counts.items())
+
 
 def result_of(event: dict[str, object], outcomes: Collection[str]) -> Result:
     """Return the result of an event. Raises ValueError, KeyError for one that cannot be."""

@@ -70,10 +70,10 @@ def _file(kernel: str, profile: str) -> Path:
 def report(options: Options) -> int:
     """Print the report on the contract; return the exit status. Raises Trouble."""
     entries = contract.clauses(DOCUMENT.read_text())
-    named = _named(options)
+    names = named(options)
     if options.paths or options.keyword is not None or options.markers is not None:
         # Of a selection: what it names. All else would be untested only for being left out.
-        wanted = {name for ids in named.values() for name in ids}
+        wanted = {name for ids in names.values() for name in ids}
         entries = [entry for entry in entries if entry.id in wanted]
         say("contract: only what the selected tests name")
     key = _key(options)
@@ -81,7 +81,7 @@ def report(options: Options) -> int:
     last = verdicts.load(_file(key, profile)) if key else {}
     kernels = sorted({verdict.kernel for verdict in last.values()})
     found = contract.report(
-        entries, named, last, _sources(), profile=profile, kernel=", ".join(kernels)
+        entries, names, last, _sources(), profile=profile, kernel=", ".join(kernels)
     )
     try:
         if options.json:
@@ -114,7 +114,7 @@ def _key(options: Options) -> str | None:
     return kbuild.built_key(source.debian(), options.profile) if source.at_hand() else None
 
 
-def _named(options: Options) -> dict[str, list[str]]:
+def named(options: Options) -> dict[str, list[str]]:
     """Return test -> the ids it names, as pytest collects them. Raises Trouble."""
     selection = suite.select(options.paths)
     root = "/" if selection.extra else "."

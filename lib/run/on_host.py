@@ -25,8 +25,11 @@ from lib.vm import cache
 _DEADLINE = 60.0
 
 
-def run(options: Options, started: float) -> int:
-    """Run the suite; return the exit status. Raises Trouble before the first test only."""
+def run(options: Options, started: float, *, totals: bool = False) -> int:
+    """Run the suite; return the exit status. Raises Trouble before the first test only.
+
+    With `totals` the report ends with the counts, as kselftests have it.
+    """
     selection = suite.select(options.paths)
     options = suite.seeded(options)
     listed = suite.listed(options, suite.modules(selection))
@@ -41,6 +44,7 @@ def run(options: Options, started: float) -> int:
         outputs.events(options),
         view=view(known.durations(key, "host")),
         facts=outputs.facts(profile="host", device="veth pairs, in network namespaces"),
+        totals=totals,
     )
     numbers = itertools.count(1)
 

@@ -65,16 +65,17 @@ class Options:
     paths: list[str] = field(default_factory=list)
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise Trouble."""
         raise Trouble(f"{message} (see --help)")
 
 
 def parse(argv: list[str]) -> Options:
     """Return the options. Raises Trouble for what makes no sense; exits for --help."""
-    parser = _Parser(
+    parser = Parser(
         prog="run_tests.py",
         description="Test io_uring zero-copy receive on a kernel of your choice; prints KTAP.",
         epilog="commands: " + "; ".join(f"{name}: {what}" for name, what in COMMANDS.items()),

@@ -29,13 +29,14 @@ class Supervisor:
         bisecting: bool = False,
         view: View | None = None,
         facts: dict[str, str] | None = None,
+        totals: bool = False,
     ) -> None:
         """`notes` head the report; `started` (time.monotonic()) is when the user pressed enter.
 
         Each of `keep` is called at the end; it may raise Trouble. `events` go to a file, too.
         The report begins when as many `sessions` have announced their tests. `facts` are
         what is known of the run beforehand. With `bisecting` it is Trouble if what went wrong
-        says nothing about the kernel.
+        says nothing about the kernel. `totals` end the report.
         """
         self.run = Run(facts=facts or {})
         self._keep = keep
@@ -46,6 +47,7 @@ class Supervisor:
         self._started = started
         self._expected = sessions
         self._bisecting = bisecting
+        self._totals = totals
         self._heard_of: set[str] = set()
         self._early: list[Result] = []
         self._begun = False
@@ -141,6 +143,8 @@ class Supervisor:
             for result in self.run.results.values():
                 if result.outcome not in (*GOOD, "skipped"):
                     say(f"{result.outcome}: {clean(result.id)}")
+            if self._totals:
+                self._writer.note(self.run.totals())
             written = [self._kept(keep) for keep in self._keep]
             seconds = time.monotonic() - self._started
             say(f"{self.run.summary()} in {seconds:.1f} s")

@@ -190,3 +190,10 @@ def test_unannounced_test_counts_and_is_complained_about():
 def test_count_has_an_order():
     assert count(["failed", "passed", "crashed", "passed"]) == "2 passed, 1 failed, 1 crashed"
     assert count([]) == "no tests"
+
+
+def test_totals_are_those_of_kselftest():
+    run = Run()
+    outcomes = ["passed", "passed", "failed", "xfailed", "xpassed", "skipped", "panic", "not run"]
+    run.take(Result(f"m::{n}", outcome) for n, outcome in enumerate(outcomes))
+    assert run.totals() == "Totals: pass:2 fail:1 xfail:1 xpass:1 skip:1 error:2"

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """An event channel is understood however it is cut, and patience has an end."""
 
+import json
+
 import pytest
 
 from lib.run.session import Lost, Session
@@ -53,3 +55,14 @@ def test_the_report_waits_for_all_sessions(capsys: pytest.CaptureFixture[str]):
     assert lines[-1] == "ok 1 m.py"
     two.feed(b'{"ev": "result", "id": "n.py::a", "outcome": "passed"}\n')
     assert supervisor.finish() == 0
+
+
+def test_totals_come_last_if_they_are_wanted(capsys: pytest.CaptureFixture[str]):
+    supervisor = Supervisor([], 0.0, totals=True)
+    session = Session(supervisor, "pytest-1", 60)
+    result = {"ev": "result", "id": "m.py::a", "outcome": "passed", "duration": 0.0}
+    for event in ({"ev": "session", "tests": ["m.py::a"], "kernel": "6.1"}, result):
+        session.feed(json.dumps(event).encode() + b"\n")
+    assert supervisor.finish() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == ["ok 1 m.py", "# Totals: pass:1 fail:0 xfail:0 xpass:0 skip:0 error:0"]
