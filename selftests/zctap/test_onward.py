@@ -36,7 +36,7 @@ by_each_way = pytest.mark.parametrize("way", [routed, bridged, patched, macvlan,
 pytestmark = pytest.mark.usefixtures("prompt_frees")
 
 PAGES = 64
-TURNS = 8  # how often a stream fills the region
+TURNS = 3  # how often a stream fills the region
 IP_MTU_DISCOVER, IP_PMTUDISC_DONT = 10, 0  # linux/in.h
 FIRST_FLIGHT = 10_000  # bytes: what TCP sends without an answer
 
@@ -343,7 +343,7 @@ def test_mirrored_frames(
     """Frames that tc has mirrored stay what they were, while the user is done with their pages."""
     onward = make_onward(mirrored)
     switch_off(onward, offload)
-    station = make_station(onward.link, pages=4 * PAGES)
+    station = make_station(onward.link, pages=2 * PAGES)
     flow, each = station.flow(4), 20_000
     seen = Gathered(flow.tcp.check.pattern, flow.tcp.rx.getsockname()[1])
     before, length = landed(station), 0

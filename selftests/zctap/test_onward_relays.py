@@ -18,7 +18,7 @@ both_families = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 pytestmark = pytest.mark.usefixtures("prompt_frees")
 
 PAGES = 64
-TURNS = 8  # how often a stream fills the region
+TURNS = 3  # how often a stream fills the region
 LITTLE = 8 << 10  # bytes: room that the last receiver has
 # What waits in B: in the socket that sends it on, and if that has no room either, on its way there.
 much_or_little = pytest.mark.parametrize("length", [20_000, 60_000], ids=["sent", "more"])
