@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
@@ -20,7 +21,7 @@ from lib.run.view import view
 from lib.say import say
 from lib.vm import death, image, kconfig, machine, qemu
 from lib.vm.decode import decoded
-from lib.vm.guest import Guest, GuestLost
+from lib.vm.guest import Guest, GuestLost, is_warm
 from lib.vm.kbuild import Kernel
 
 _SUITE = "/suite"
@@ -72,6 +73,11 @@ class Crew:
             selection.extra["uapi/io_uring.h"] = kernel.uapi
         self._tests = selection.guest
         self._archive = suite.archive(selection.extra, self._bytecode)
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether a guest is there in no time."""
+        return self._options.snapshot and is_warm(self.machine)
 
     def start(self) -> Guest:
         """Return a guest. Raises Trouble."""
@@ -181,9 +187,10 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
     sizes = {name: modules[name].stat().st_size for name in tests}
     weights = shares.weights(sizes, durations)
     split = shares.split(weights, options.jobs or machine.room_for(crew.machine))
-    # The first guest may have to boot, and then leaves a snapshot for the others.
-    with crew.start() as first:
-        guests = f"{len(split)}, the first one {first.origin}"
+    with ExitStack() as stack:
+        # One that has to be booted leaves a snapshot, for which the others wait.
+        first = None if crew.is_warm else stack.enter_context(crew.start())
+        guests = f"{len(split)}, {first.origin if first else 'restored from a snapshot'}"
         supervisor = Supervisor(
             [f"guests: {guests}", f"profile: {kernel.profile} ({kernel.version})"],
             started,

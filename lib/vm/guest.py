@@ -241,6 +241,11 @@ class Guest:
             return []
 
 
+def is_warm(machine: Machine) -> bool:
+    """Whether such a guest need not be booted."""
+    return cache.entry("warm", _warm_key(machine)) is not None
+
+
 def _console_log() -> Path:
     """Return a new file for a console; the latest 40 logs are kept."""
     folder = cache.folder("log")
