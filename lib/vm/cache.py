@@ -128,8 +128,12 @@ def prune(kind: str, keep: int) -> None:
     where = root() / kind
     if not where.is_dir():
         return
-    paths = sorted(where.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in paths[keep:]:
+    used = {}
+    for path in where.iterdir():
+        # Others prune, too: guests are started side by side.
+        with contextlib.suppress(FileNotFoundError):
+            used[path] = path.stat().st_mtime
+    for path in sorted(used, key=lambda path: (used[path], path.name), reverse=True)[keep:]:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,12 @@ def test_lock_excludes_another_process():
     with cache.lock("x"):
         assert subprocess.run(command, capture_output=True, check=False).returncode
     assert not subprocess.run(command, check=False).returncode
+
+
+def test_several_may_prune_at_once():
+    for number in range(300):
+        (cache.folder("log") / str(number)).touch()
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(cache.prune, "log", 40) for _ in range(8)]:
+            done.result()
+    assert len(list(cache.folder("log").iterdir())) == 40
