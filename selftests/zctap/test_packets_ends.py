@@ -210,7 +210,10 @@ def test_urgent_byte_is_passed_over(
     play(flow.peer, URGENT[name])
     flow.peer.finish()
     whole, seen = flow.peer.bytes_at(0, length), without_urgent(flow)
-    assert seen == whole[: missing[0]] + whole[missing[0] + 1 :]
+    # Of two like bytes beside each other either may be the one that the first stream left out.
+    assert seen in [whole[:at] + whole[at + 1 :] for at in missing], (
+        f"without the byte at {missing} it should be {length - 1} bytes, got {len(seen)}"
+    )
 
 
 @contract("RECV-25", "RECV-22", "BUF-2")
