@@ -90,9 +90,9 @@ class Clone:
         """Begin a bisection. Raises Trouble."""
         return progress(self._git("bisect", "start", bad, good))
 
-    def mark(self, word: str) -> Progress:
-        """Say "good", "bad" or "skip" of the commit that is checked out. Raises Trouble."""
-        words = ["git", "-C", str(self.path), "bisect", word]
+    def mark(self, word: str, commit: str = "HEAD") -> Progress:
+        """Say "good", "bad" or "skip" of a commit. Raises Trouble."""
+        words = ["git", "-C", str(self.path), "bisect", word, commit]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         found = progress(done.stdout)
         # With nothing but skipped commits left git exits with 2, though all went well.

@@ -29,10 +29,12 @@ def run(options: Options) -> int:
     bad = repository.resolve(origin, options.bad)
     if not repository.is_ancestor(origin, good, bad):
         raise Trouble(f"--good {options.good} is not in the history of --bad {options.bad}")
-    key = cache.key_of(str(origin), good, bad, *_selection(options))
-    folder = cache.folder("bisect", key)
-    with cache.lock(f"bisect-{key}"):
-        return Bisection(options, folder, origin, good, bad).run()
+    # One clone for all bisections of a tree: what one has built serves the next.
+    home = cache.folder("bisect", cache.key_of(str(origin)))
+    folder = home / cache.key_of(good, bad, *_selection(options))
+    folder.mkdir(exist_ok=True)
+    with cache.lock(f"bisect-{home.name}"):
+        return Bisection(options, folder, Clone(home / "tree", origin), good, bad).run()
 
 
 def _selection(options: Options) -> list[str]:
@@ -48,12 +50,12 @@ def _selection(options: Options) -> list[str]:
 
 
 class Bisection:
-    """A bisection and its folder in the cache: clone, state, the logs of its steps."""
+    """A bisection and its folder in the cache: state, the logs of its steps."""
 
-    def __init__(self, options: Options, folder: Path, origin: Path, good: str, bad: str) -> None:
+    def __init__(self, options: Options, folder: Path, clone: Clone, good: str, bad: str) -> None:
         self._options = options
         self._folder = folder
-        self._clone = Clone(folder / "tree", origin)
+        self._clone = clone
         self._path = folder / "state.json"
         self._state = load(self._path) or State(good, bad)
 
@@ -62,10 +64,12 @@ class Bisection:
         if self._state.steps or self._state.failing is not None:
             say(f"bisect: going on where it was interrupted ({self._folder})")
         self._check_ends()
-        if self._clone.under_way:
-            found = Progress()
-        else:
-            found = self._clone.start(self._state.good, self._state.bad)
+        # Whatever git was told before, perhaps by a bisection between other ends.
+        self._clone.reset()
+        found = self._clone.start(self._state.good, self._state.bad)
+        for step in self._state.steps:
+            if step.commit not in (self._state.good, self._state.bad):
+                found = self._clone.mark(step.word, step.commit)
         while not found.over:
             commit = self._clone.head()
             word, _ = self._judge(commit)

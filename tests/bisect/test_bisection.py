@@ -10,6 +10,7 @@ import pytest
 from lib.run import bisect
 from lib.run.options import Options
 from lib.trouble import Trouble
+from lib.vm import cache
 
 TEST = "selftests/zctap/test_x.py::test_y"
 STATUS = {"good": 0, "bad": 1, "broken": 125}
@@ -122,6 +123,22 @@ def test_interrupted_bisection_goes_on(
     assert "commit 20: bad" in capsys.readouterr().out
     # The ends and the steps before were not judged again.
     assert len(set(suite.judged)) == len(suite.judged) > len(before) == 4
+
+
+def test_bisections_of_a_tree_share_a_clone_and_do_not_meet(
+    tree: Tree, suite: Suite, capsys: pytest.CaptureFixture[str]
+):
+    tree.add(*["good"] * 20, *["bad"] * 11)
+    suite.interrupt_after = 4
+    with pytest.raises(KeyboardInterrupt):
+        bisect.run(tree.options())
+    assert bisect.run(tree.options(good=8)) == 0
+    judged = len(suite.judged)
+    assert bisect.run(tree.options()) == 0
+    assert capsys.readouterr().out.count("first bad commit: ") == 2
+    assert len(list(cache.folder("bisect").glob("*/tree"))) == 1
+    # What was known before the interruption still was.
+    assert not {"0", "30"} & set(suite.judged[judged:])
 
 
 def test_good_end_that_fails_too_is_trouble(tree: Tree):
