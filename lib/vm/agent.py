@@ -195,7 +195,9 @@ def rehearse() -> None:
         contextlib.redirect_stdout(null),
         contextlib.redirect_stderr(null),
     ):
-        pytest.main(["-q", "--rootdir=/tmp", "-p", "no:cacheprovider", file.name])
+        # pytest_randomly looks once for what else has to be seeded.
+        flags = "-q --rootdir=/tmp -p no:cacheprovider -p pytest_randomly"
+        pytest.main([*flags.split(), file.name])
     sys.modules.pop("test_rehearsal", None)
     if sys.path[0] == "/tmp":
         del sys.path[0]
@@ -254,6 +256,8 @@ def put(channel: Channel, request: Request) -> None:
             if content:
                 with open(path, "wb") as file:
                     file.write(content.read())
+                # As in the archive, always the same: Python goes by it to trust what it compiled.
+                os.utime(path, (member.mtime, member.mtime))
                 if member.mode & 0o111:
                     os.chmod(path, member.mode)
     channel.answer(**{"is": "put"})
