@@ -8,9 +8,10 @@ spaces. Lines are written as soon as their order allows.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TextIO
 
-from lib.report.model import GOOD, Result
+from lib.report.model import GOOD, Result, module_of
 
 # kunit.py reads these, anywhere in a line, as the end of the output.
 _ENDINGS = re.compile(r"(List of all partitions|Kernel panic - not syncing|reboot: System halted)")
@@ -20,12 +21,12 @@ _INDENT = "  "
 
 
 class Writer:
-    """Writes results of tests, which must have been announced, module by module."""
+    """Writes results module by module; a module's tests must all be known before its first."""
 
     def __init__(self, out: TextIO) -> None:
         """`out` takes the KTAP."""
         self._out = out
-        self._modules: dict[str, list[str]] = {}
+        self._modules: dict[str, set[str]] = {}
         self._waiting: dict[str, list[Result]] = {}
         self._current: str | None = None
         self._done: list[str] = []
@@ -33,14 +34,18 @@ class Writer:
         self._bad = 0
         self._ran = 0
 
-    def begin(self, tests: list[str], notes: list[str]) -> None:
+    def begin(self, modules: Iterable[str], notes: list[str]) -> None:
         """Write the head; `notes` become diagnostic lines below the plan."""
-        for test in tests:
-            self._modules.setdefault(test.split("::", 1)[0], []).append(test)
+        self._modules = {module: set() for module in modules}
         self._line("KTAP version 1")
         self._line(f"1..{len(self._modules)}")
         for note in notes:
             self._line(f"# {clean(note)}")
+
+    def announce(self, tests: Iterable[str]) -> None:
+        """Add tests to their modules; what is known already may be among them."""
+        for test in tests:
+            self._modules.setdefault(module_of(test), set()).add(test)
 
     def result(self, result: Result) -> bool:
         """Write a result, or keep it until its module's turn comes; return whether it is written.
@@ -67,7 +72,7 @@ class Writer:
 
     def _open(self, module: str) -> None:
         # A late comer has a module that no plan counted; it is written all the same.
-        self._modules.setdefault(module, [module])
+        self._modules.setdefault(module, {module})
         self._current = module
         self._written = self._bad = self._ran = 0
         self._line(f"{_INDENT}KTAP version 1")
@@ -92,6 +97,12 @@ class Writer:
         else:
             self._line(f"ok {number} {name}" + ("" if self._ran else " # SKIP all of its tests"))
         self._current = None
+
+    def empty(self, module: str) -> None:
+        """Write the line of a module that has no test, if the plan has counted it."""
+        if module in self._modules:
+            self._done.append(module)
+            self._line(f"ok {len(self._done)} {name_of(module)} # SKIP it has no tests")
 
     def note(self, text: str) -> None:
         """Write a diagnostic line."""

@@ -36,6 +36,11 @@ GOOD = ("passed", "xfailed", "xpassed")
 HOST = "host"
 
 
+def module_of(test: str) -> str:
+    """Return the part of a test's id before the first "::"; a module is its own."""
+    return test.split("::", 1)[0]
+
+
 @dataclass(frozen=True)
 class Result:
     """A test's verdict. `duration` in seconds."""
@@ -53,7 +58,7 @@ class Result:
     @property
     def module(self) -> str:
         """The part of the id before the first "::"."""
-        return self.id.split("::", 1)[0]
+        return module_of(self.id)
 
     @property
     def name(self) -> str:
@@ -70,6 +75,10 @@ class Run:
     tests: list[str] = field(default_factory=list)
     results: dict[str, Result] = field(default_factory=dict)
     running: str | None = None
+    # Modules, and tests of them, that pytest will collect only when it gets there.
+    left: list[str] = field(default_factory=list)
+    # Modules that turned out to have no test.
+    empty: list[str] = field(default_factory=list)
     announced: bool = False
     ended: bool = False
     kernel: str = ""
@@ -93,16 +102,19 @@ class Run:
     def _event(self, kind: str, event: dict[str, object]) -> list[Result]:
         if kind == "session":
             tests = event["tests"]
-            if not isinstance(tests, list) or self.announced:
+            if not isinstance(tests, list) or (self.announced and not self.left):
                 raise ValueError("a second session, or one without tests")
+            earlier = self.tests if self.announced else []
             self.announced = True
-            self.tests = [str(test) for test in tests]
+            self.tests = earlier + [str(test) for test in tests]
+            self.left = _words(event.get("left"))
+            self.empty += _words(event.get("empty"))
             self.kernel = str(event.get("kernel", ""))
             seed = event.get("seed")
             self.seed = seed if isinstance(seed, int) else None
             contract = event.get("contract")
             named = contract if isinstance(contract, dict) else {}
-            self.contract = {test: _words(ids) for test, ids in named.items()}
+            self.contract |= {test: _words(ids) for test, ids in named.items()}
         elif kind == "start":
             self.running = str(event["id"])
         elif kind == "result":
@@ -150,7 +162,9 @@ class Run:
         pending either, the session itself. Return the new result, in a list.
         """
         pending = self.pending()
-        culprit = self.running if self.running in pending else next(iter(pending), self.name)
+        following = next(iter([*pending, *self.left]), self.name)
+        culprit = self.running if self.running in pending else following
+        self.left = [entry for entry in self.left if entry != culprit]
         if culprit not in self.tests:
             self.tests.append(culprit)
         elif self.running != culprit:
@@ -163,6 +177,8 @@ class Run:
         """The run ends here: as lose_one(), and what is pending then is "not run"."""
         new = self.lose_one(outcome, why, detail)
         reason = why if outcome == "interrupted" else "the run ended before it"
+        self.tests += self.left
+        self.left = []
         for test in self.pending():
             self.results[test] = Result(test, "not run", reason=reason)
             new.append(self.results[test])
@@ -172,6 +188,7 @@ class Run:
         """Add what another session has announced; this run is that of several guests."""
         known = set(self.tests)
         self.tests += [test for test in session.tests if test not in known]
+        self.empty += [module for module in session.empty if module not in self.empty]
         self.contract |= session.contract
         self.kernel = self.kernel or session.kernel
         self.seed = session.seed if self.seed is None else self.seed
@@ -183,7 +200,7 @@ class Run:
     def exit_status(self) -> int:
         """Return 0 all good, 1 a test failed, 4 everything skipped."""
         outcomes = {result.outcome for result in self.results.values()}
-        if self.complaints or self.pending() or outcomes - {*GOOD, "skipped"}:
+        if self.complaints or self.pending() or self.left or outcomes - {*GOOD, "skipped"}:
             return 1
         return 4 if outcomes <= {"skipped"} else 0
 
@@ -251,8 +268,11 @@ def replay(events: Iterable[bytes]) -> Run:
         session = sessions.setdefault(name, Run(name=name))
         whole.take(session.feed(line))
         whole.join(session)
+    judged = {result.module for result in whole.results.values()}
     for session in sessions.values():
         whole.complaints += session.complaints
+        # The file ends early: nobody knows which tests these would have had.
+        whole.left += [entry for entry in session.left if module_of(entry) not in judged]
     return whole
 
 

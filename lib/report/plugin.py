@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from lib import samples, waits
+from lib.report import only
 
 # A detail longer than this (characters) is cut in the middle.
 _LIMIT = 64 * 1024
@@ -50,19 +51,24 @@ class Reporter:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Announce the tests; what broke in collection is one of them, and failed."""
         broken = [f"{report.nodeid}::collection" for report in self._broken]
+        contract = {}
         for item in session.items:
             marks = item.iter_markers("contract")
-            self._contract[item.nodeid] = [str(clause) for mark in marks for clause in mark.args]
+            contract[item.nodeid] = [str(clause) for mark in marks for clause in mark.args]
+        self._contract |= contract
+        tests = broken + [item.nodeid for item in session.items]
         self._write(
             ev="session",
-            tests=broken + [item.nodeid for item in session.items],
+            tests=tests,
             kernel=os.uname().release,
             seed=getattr(session.config.option, "randomly_seed", None),
-            contract={name: ids for name, ids in self._contract.items() if ids},
+            contract={name: ids for name, ids in contract.items() if ids},
+            **only.stage(session.config, tests),
         )
         for name, report in zip(broken, self._broken, strict=True):
             self._write(ev="start", id=name)
             self._result(name, "failed", 0.0, detail=report.longreprtext)
+        self._broken = []
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Announce a test before its set-up: should it bring the kernel down, it is known."""

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from lib.report.model import GOOD, LOST, Result
+from lib.report.model import GOOD, LOST, Result, module_of
 
 # For so long (s) the durations of the last run are believed as much as what is seen of this one.
 _BELIEF = 10.0
@@ -20,13 +20,21 @@ class Progress:
         self._guests = guests
         self._usual = sum(durations.values()) / len(durations) if durations else 1.0
         self._tests: set[str] = set()
+        self._expected: set[str] = set()
         self._done: set[str] = set()
         self.failed = 0
         self.lost = 0
 
+    def expect(self, modules: Iterable[str]) -> None:
+        """These modules will be run: with the tests they had, until theirs are announced."""
+        whole = set(modules)
+        self._expected = {test for test in self._durations if module_of(test) in whole}
+
     def announce(self, tests: list[str]) -> None:
         """Add tests that will be run."""
         self._tests |= set(tests)
+        known = {module_of(test) for test in tests}
+        self._expected = {test for test in self._expected if module_of(test) not in known}
 
     def add(self, result: Result) -> None:
         """A test is done."""
@@ -38,7 +46,7 @@ class Progress:
     @property
     def total(self) -> int:
         """How many tests there are."""
-        return len(self._tests)
+        return len(self._tests | self._expected)
 
     @property
     def done(self) -> int:
@@ -47,7 +55,7 @@ class Progress:
 
     def left(self, seconds: float) -> float | None:
         """How long it will still take when it has taken `seconds` so far; None: who knows."""
-        done, rest = self._work(self._done), self._work(self._tests - self._done)
+        done, rest = self._work(self._done), self._work((self._tests | self._expected) - self._done)
         if self._durations:
             # Guests work at the pace that their durations promise until this run knows better.
             return rest * (seconds + _BELIEF) / (done + _BELIEF * self._guests)

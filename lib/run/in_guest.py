@@ -66,6 +66,7 @@ class Crew:
         # One seed for all guests: the order within a module does not depend on which others
         # are run.
         self._options = suite.seeded(options)
+        self.seed = self._options.seed
         self._kernel = kernel
         self._numbers = itertools.count(1)
         self._bytecode = Bytecode(str(self.machine.root))
@@ -186,6 +187,8 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
     durations = known.durations(kernel.key, kernel.profile)
     sizes = {name: modules[name].stat().st_size for name in tests}
     weights = shares.weights(sizes, durations)
+    # If nothing is left out, each module has tests, and need not be looked at beforehand.
+    whole = not options.only and options.keyword is None and options.markers is None
     split = shares.split(weights, options.jobs or machine.room_for(crew.machine))
     with ExitStack() as stack:
         # One that has to be booted leaves a snapshot, for which the others wait.
@@ -200,7 +203,8 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
             ],
             outputs.events(options),
             sessions=len(split),
-            view=view(durations, len(split)),
+            modules=tests if whole else None,
+            view=view(durations, len(split), tests if whole else ()),
             bisecting=options.bisect_run,
             facts=_facts(kernel, crew.machine, guests),
         )
@@ -209,7 +213,7 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
                 run_all,
                 crew.attempts(first if number == 0 else None),
                 partial(crew.session, supervisor),
-                [test for module in share for test in tests[module]],
+                _listed(shares.stages(share, weights, crew.seed) if whole else [share], tests),
                 qemu.stopping,
             )
             for number, share in enumerate(split)
@@ -218,6 +222,12 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
     for line in crew.reached.report():
         print(f"# {line}")
     return status
+
+
+def _listed(stages: list[list[str]], tests: dict[str, list[str]]) -> list[str]:
+    """Return what lib/report/only.py reads: an empty line between stages."""
+    parts = [[test for module in stage for test in tests[module]] for stage in stages]
+    return [line for number, part in enumerate(parts) for line in ([""] if number else []) + part]
 
 
 def _facts(kernel: Kernel, on: machine.Machine, guests: str) -> dict[str, str]:

@@ -45,8 +45,8 @@ class NoStart(Trouble):
         self.output = ended.output
 
 
-# Runs pytest, on all that the user chose or only on the modules and tests in a list, and feeds
-# the session. Raises Lost, Trouble.
+# Runs pytest, on all that the user chose or only on the modules and tests in a list (as
+# lib/report/only.py has it), and feeds the session. Raises Lost, Trouble.
 Attempt = Callable[[Session, list[str] | None], Ended]
 
 
@@ -97,7 +97,8 @@ def _early(session: Session, ended: Ended) -> Lost | None:
     Raises NoStart.
     """
     if session.run.announced:
-        return Lost("crashed", ended.why_early(), []) if session.run.pending() else None
+        left = session.run.pending() or session.run.left
+        return Lost("crashed", ended.why_early(), []) if left else None
     if ended.killed:
         return Lost("crashed", ended.why_early(), [])
     raise NoStart(ended)

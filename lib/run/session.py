@@ -39,9 +39,11 @@ class Session:
         What comes before the first has `starting` seconds if that is more, and the last one
         `ending` seconds on top, for what is done once at the end of all.
         `name` is what gets the blame when there is no test to take it. A session that goes on
-        for another has the `rest` of that one's tests.
+        for another has the `rest` of that one's tests, and modules of which no test is known.
         """
-        self.run = Run(name=name, tests=list(rest or []))
+        known = [entry for entry in rest or [] if "::" in entry]
+        modules = [entry for entry in rest or [] if "::" not in entry]
+        self.run = Run(name=name, tests=known, left=modules)
         self._goes_on = rest is not None
         self._supervisor = supervisor
         self._deadline = deadline
@@ -57,25 +59,27 @@ class Session:
     @property
     def until(self) -> float:
         """When patience ends: of the running test, or of whatever is between tests."""
-        if not self.run.announced:
+        pending = len(self.run.pending())
+        if not self.run.announced or (self.run.left and not pending):
             return self._last_event + self._starting
-        last = len(self.run.pending()) <= 1
+        last = pending <= 1 and not self.run.left
         return self._last_event + self._deadline + (self._ending if last else 0.0)
 
     def feed(self, piece: bytes) -> None:
         """Take what came on the event channel; lines may be cut anywhere."""
         *lines, self._partial = (self._partial + piece).split(b"\n")
         for line in lines:
-            announced = self.run.announced
+            known = len(self.run.tests) if self.run.announced else -1
             results = self.run.feed(line)
             self._last_event = time.monotonic()
             self._supervisor.heard(self.run.name, line)
-            if self.run.announced and not announced:
+            if self.run.announced and len(self.run.tests) != known:
                 self._supervisor.announced(self.run, instead=self._goes_on)
             self._supervisor.results(results)
 
     def lose(self, lost: Lost, *, all_of_it: bool) -> list[str]:
-        """The session ends here; return the tests that are left without a verdict.
+        """The session ends here; return what is left without a verdict: tests, and modules
+        of which none is known yet.
 
         The test that was running, or was next, gets one that is not good; with `all_of_it` the
         others get "not run", and none is left.
@@ -86,7 +90,8 @@ class Session:
         self._supervisor.announced(self.run, instead=not self.run.announced and not all_of_it)
         self._supervisor.judged(results)
         self.end()
-        return self.run.pending()
+        left, self.run.left = [*self.run.pending(), *self.run.left], []
+        return left
 
     def end(self) -> None:
         """The channel has closed: what it brought that it should not have is told."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -10,6 +11,8 @@ from collections.abc import Mapping
 WORTH_A_GUEST = 5.0
 # What a module takes beside its tests: import, collection.
 _MODULE = 0.1
+# So many modules are collected in one go.
+_MANY = 6
 
 
 def weights(modules: Mapping[str, int], durations: Mapping[str, float]) -> dict[str, float]:
@@ -25,6 +28,19 @@ def weights(modules: Mapping[str, int], durations: Mapping[str, float]) -> dict[
     # Where nothing is known: about what 1 KiB of tests takes under emulation.
     rate = sum(known[name] for name in there) / max(1, sum(there.values())) if there else 0.5 / 1024
     return {name: known.get(name, size * rate) + _MODULE for name, size in modules.items()}
+
+
+def stages(share: list[str], weighted: Mapping[str, float], seed: int | None) -> list[list[str]]:
+    """Return a guest's modules in the order of collection: one to begin with, then the others.
+
+    So the first result need not wait until all are collected. It is one of the quicker half,
+    never the same for long.
+    """
+    if len(share) < _MANY:
+        return [share]
+    quick = sorted(share, key=lambda name: (weighted[name], name))[: len(share) // 2]
+    head = random.Random(seed).choice(quick)
+    return [[head], [name for name in share if name != head]]
 
 
 def split(weighted: Mapping[str, float], guests: int) -> list[list[str]]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from lib.report.ktap import Writer, clean
-from lib.report.model import GOOD, Result, Run
+from lib.report.model import GOOD, Result, Run, module_of
 from lib.run.eventfile import EventFile
 from lib.run.view import View
 from lib.say import say
@@ -26,6 +26,7 @@ class Supervisor:
         events: EventFile | None = None,
         *,
         sessions: int = 1,
+        modules: Iterable[str] | None = None,
         bisecting: bool = False,
         view: View | None = None,
         facts: dict[str, str] | None = None,
@@ -34,9 +35,10 @@ class Supervisor:
         """`notes` head the report; `started` (time.monotonic()) is when the user pressed enter.
 
         Each of `keep` is called at the end; it may raise Trouble. `events` go to a file, too.
-        The report begins when as many `sessions` have announced their tests. `facts` are
-        what is known of the run beforehand. With `bisecting` it is Trouble if what went wrong
-        says nothing about the kernel. `totals` end the report.
+        The report begins when as many `sessions` have announced tests, or with the first of them
+        if it is known that these `modules` will be run, all of them. `facts` are what is known of
+        the run beforehand. With `bisecting` it is Trouble if what went wrong says nothing about
+        the kernel. `totals` end the report.
         """
         self.run = Run(facts=facts or {})
         self._keep = keep
@@ -45,7 +47,8 @@ class Supervisor:
         self._writer = Writer(self._view.out)
         self._notes = notes
         self._started = started
-        self._expected = sessions
+        self._modules = list(modules or [])
+        self._expected = 1 if self._modules else sessions
         self._bisecting = bisecting
         self._totals = totals
         self._heard_of: set[str] = set()
@@ -85,7 +88,9 @@ class Supervisor:
             self.run.join(session)
             if not instead:
                 self._heard_of.add(session.name)
-            if not self._begun and len(self._heard_of) >= self._expected:
+            if self._begun:
+                self._know(self.run.tests)
+            elif len(self._heard_of) >= self._expected:
                 self._begin()
 
     def _begin(self) -> None:
@@ -93,10 +98,15 @@ class Supervisor:
         notes = [*self._notes, f"kernel: {self.run.kernel}"]
         if self.run.seed is not None:
             notes.append(f"seed: {self.run.seed}")
-        self._writer.begin(self.run.tests, notes)
-        self._view.begin(self.run.tests)
+        self._writer.begin(self._modules or dict.fromkeys(map(module_of, self.run.tests)), notes)
+        self._view.begin()
+        self._know(self.run.tests)
         early, self._early = self._early, []
         self._report(early)
+
+    def _know(self, tests: list[str]) -> None:
+        self._writer.announce(tests)
+        self._view.announce(tests)
 
     def results(self, results: Iterable[Result]) -> None:
         """Report results; until every session has announced itself they wait."""
@@ -135,7 +145,12 @@ class Supervisor:
             if not self._begun:
                 self._begin()
             # None should be: each session sees to its own.
-            self.judged(self.run.lose("not run", "nobody ran it") if self.run.pending() else [])
+            seen = {*map(module_of, self.run.tests), *self.run.empty}
+            self.run.left = [module for module in self._modules if module not in seen]
+            if self.run.pending() or self.run.left:
+                self.judged(self.run.lose("not run", "nobody ran it"))
+            for module in self.run.empty:
+                self._writer.empty(module)
             self._view.close()
             for complaint in self.run.complaints:
                 say(f"event channel: {complaint}")

@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NoReturn, TextIO, cast
 
 from tqdm import tqdm
@@ -30,9 +30,12 @@ _BAR = "{desc} {percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt}{postfix}"
 class View:
     """Lines in a log. Not safe by itself for several threads: the supervisor has a lock."""
 
-    def __init__(self, durations: Mapping[str, float], guests: int = 1) -> None:
-        """`durations` are those of the last run (s)."""
+    def __init__(
+        self, durations: Mapping[str, float], guests: int = 1, modules: Iterable[str] = ()
+    ) -> None:
+        """`durations` are those of the last run (s), `modules` what will be run for certain."""
         self.progress = Progress(durations, guests)
+        self.progress.expect(modules)
         self._started = self._shown = time.monotonic()
 
     @property
@@ -40,8 +43,11 @@ class View:
         """Where KTAP goes."""
         return sys.stdout
 
-    def begin(self, tests: list[str]) -> None:
-        """The tests are known; the first may have been run already."""
+    def begin(self) -> None:
+        """The report begins; the first tests may have been run already."""
+
+    def announce(self, tests: list[str]) -> None:
+        """Tests will be run, those that are known already among them."""
         self.progress.announce(tests)
 
     def result(self, result: Result, *, printed: bool) -> None:
@@ -78,8 +84,10 @@ class View:
 class Terminal(View):
     """A bar at the bottom of a terminal; whatever this process prints goes above it."""
 
-    def __init__(self, durations: Mapping[str, float], guests: int = 1) -> None:
-        super().__init__(durations, guests)
+    def __init__(
+        self, durations: Mapping[str, float], guests: int = 1, modules: Iterable[str] = ()
+    ) -> None:
+        super().__init__(durations, guests, modules)
         self._bar: tqdm[NoReturn] | None = None
 
     @property
@@ -87,17 +95,20 @@ class Terminal(View):
         """Where KTAP goes: above the bar, if it is the same terminal."""
         return cast(TextIO, _Above(sys.stdout)) if sys.stdout.isatty() else sys.stdout
 
-    def begin(self, tests: list[str]) -> None:
+    def begin(self) -> None:
         """Show the bar."""
-        super().begin(tests)
         self._bar = tqdm(
-            total=len(tests),
+            total=self.progress.total,
             desc="tests",
             bar_format=_BAR,
             leave=False,
             dynamic_ncols=True,
         )
         say_by(lambda line: tqdm.write(line, file=sys.stderr))
+
+    def announce(self, tests: list[str]) -> None:
+        """Make the bar that much longer."""
+        super().announce(tests)
         self._update()
 
     def _progress(self) -> None:
@@ -134,10 +145,10 @@ class _Above:
         """Nothing is kept back."""
 
 
-def view(durations: Mapping[str, float], guests: int = 1) -> View:
+def view(durations: Mapping[str, float], guests: int = 1, modules: Iterable[str] = ()) -> View:
     """Return what suits the place that stderr goes to."""
     kind = Terminal if sys.stderr.isatty() and not _is_read(1) else View
-    return kind(durations, guests)
+    return kind(durations, guests, modules)
 
 
 def _is_read(descriptor: int) -> bool:

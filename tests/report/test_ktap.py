@@ -32,7 +32,8 @@ MIXED = [
 def written(results: list[Result]) -> str:
     out = io.StringIO()
     writer = Writer(out)
-    writer.begin([result.id for result in results], ["guest: booted"])
+    writer.begin(dict.fromkeys(result.module for result in results), ["guest: booted"])
+    writer.announce([result.id for result in results])
     for result in results:
         writer.result(result)
     return out.getvalue()
@@ -88,11 +89,30 @@ def test_detail_comes_before_its_result_and_is_no_result():
 def test_results_come_out_as_soon_as_their_order_allows():
     out = io.StringIO()
     writer = Writer(out)
-    writer.begin([result.id for result in MIXED], [])
+    writer.begin(dict.fromkeys(result.module for result in MIXED), [])
+    writer.announce([result.id for result in MIXED])
     writer.result(MIXED[0])
     assert out.getvalue().endswith("  ok 1 a\n")
     writer.result(MIXED[2])
     assert out.getvalue().endswith("  ok 1 a\n")
+
+
+def test_tests_of_a_module_may_be_announced_late():
+    out = io.StringIO()
+    writer = Writer(out)
+    writer.begin(["m.py", "n.py", "o.py"], [])
+    writer.announce(["m.py::a"])
+    writer.result(Result("m.py::a", "passed"))
+    writer.announce(["m.py::a", "n.py::a", "n.py::b"])
+    for name in ("n.py::a", "n.py::b"):
+        writer.result(Result(name, "passed"))
+    writer.empty("o.py")
+    writer.empty("p.py")
+    assert parse(out.getvalue()) == [
+        ("ok", "m.py", None),
+        ("ok", "n.py", None),
+        ("ok", "o.py", "SKIP"),
+    ]
 
 
 def test_control_characters_and_endings_are_defused():

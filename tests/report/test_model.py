@@ -197,3 +197,23 @@ def test_totals_are_those_of_kselftest():
     outcomes = ["passed", "passed", "failed", "xfailed", "xpassed", "skipped", "panic", "not run"]
     run.take(Result(f"m::{n}", outcome) for n, outcome in enumerate(outcomes))
     assert run.totals() == "Totals: pass:2 fail:1 xfail:1 xpass:1 skip:1 error:2"
+
+
+def test_a_file_of_events_that_ends_between_stages_is_no_whole_run():
+    lines = [
+        b'{"session": "g", "ev": "session", "tests": ["m.py::a"], "left": ["n.py"]}',
+        b'{"session": "g", "ev": "result", "id": "m.py::a", "outcome": "passed"}',
+    ]
+    assert replay(lines).exit_status() == 1
+    lines += [
+        b'{"session": "g", "ev": "session", "tests": ["n.py::a"], "left": []}',
+        b'{"session": "g", "ev": "result", "id": "n.py::a", "outcome": "passed"}',
+    ]
+    assert replay(lines).exit_status() == 0
+
+
+def test_a_second_announcement_that_was_not_promised_is_refused():
+    run = Run()
+    for _ in range(2):
+        run.feed(b'{"ev": "session", "tests": ["m.py::a"], "left": []}')
+    assert len(run.complaints) == 1

@@ -3,7 +3,7 @@
 
 import pytest
 
-from lib.run.shares import split, weights
+from lib.run.shares import split, stages, weights
 
 
 def test_each_module_once_and_in_order():
@@ -35,3 +35,18 @@ def test_modules_without_history_weigh_as_their_size():
     assert found["a.py"] == pytest.approx(4.1)
     assert found["new.py"] == pytest.approx(8.1)
     assert set(weights({"a.py": 1024}, {})) == {"a.py"}
+
+
+def test_the_first_stage_is_a_quick_module_that_the_seed_chooses():
+    share = [f"m{number}.py" for number in range(8)]
+    weights = {name: float(number) for number, name in enumerate(share)}
+    heads = set()
+    for seed in range(50):
+        first, rest = stages(share, weights, seed)
+        assert sorted(first + rest) == share
+        heads |= set(first)
+    assert heads == set(share[:4])
+
+
+def test_a_small_share_has_one_stage():
+    assert stages(["m.py", "n.py"], {"m.py": 1.0, "n.py": 1.0}, 1) == [["m.py", "n.py"]]

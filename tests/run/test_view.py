@@ -136,7 +136,8 @@ def test_log_gets_a_line_now_and_then(
 ):
     monkeypatch.setattr("lib.run.view._LOG_EVERY", 0.0)
     view = View({"m::a": 2.0, "m::b": 2.0})
-    view.begin(["m::a", "m::b"])
+    view.begin()
+    view.announce(["m::a", "m::b"])
     view.result(Result("m::a", "failed", detail="E   \x1b[31mred"), printed=True)
     view.close()
     said = capsys.readouterr().err.splitlines()
