@@ -28,8 +28,10 @@ def needed(options: Options) -> list[str]:
     wanted = dict(host.VENV)
     if not options.host and options.command not in READERS:
         wanted |= host.GUEST
-        if not options.kernel:
+        if not (options.kernel or options.debian):
             wanted |= host.BUILD
+        if options.modules or options.debian:
+            wanted |= host.MODULES
     return host.missing(wanted)
 
 

@@ -35,6 +35,8 @@ def prepare_machine(kernel: Kernel) -> machine.Machine:
         accel=qemu.accelerator(kernel.image),
         profile=kernel.profile,
         cpus=machine.cpus(),
+        initrd=kernel.initrd,
+        modules=kernel.modules,
     )
 
 

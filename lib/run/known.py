@@ -17,7 +17,7 @@ from lib.run import suite
 from lib.run.options import Options
 from lib.say import say
 from lib.trouble import Trouble
-from lib.vm import cache, kbuild, source
+from lib.vm import cache, debian, kbuild, source
 
 DOCUMENT = suite.ROOT / "docs" / "contract.md"
 _KEEP = 40
@@ -105,6 +105,8 @@ def _key(options: Options) -> str | None:
     """Return the key of the kernel that the options name, if it has been built."""
     if options.host:
         return host_key()
+    if options.debian:
+        return kbuild.from_image(debian.kernel(options.debian).image, options.profile).key
     if options.kernel:
         return kbuild.from_image(options.kernel, options.profile).key
     if options.tree:

@@ -9,7 +9,7 @@ from lib.run import bisect, compare, in_guest, known, on_host, outputs, project,
 from lib.run.options import Options
 from lib.run.resume import NoStart
 from lib.say import say
-from lib.vm import image, kbuild, source
+from lib.vm import debian, image, kbuild, modular, source
 from lib.vm.kbuild import Kernel
 
 
@@ -48,10 +48,15 @@ def _run(options: Options) -> int:
 
 def prepare_kernel(options: Options) -> Kernel:
     """Return the kernel to test, built if need be."""
+    if options.debian:
+        package = debian.kernel(options.debian)
+        given = kbuild.from_image(package.image, options.profile, package.version)
+        say(f"kernel: {given.version}")
+        return modular.with_modules(given, package.place)
     if options.kernel:
         given = kbuild.from_image(options.kernel, options.profile)
         say(f"kernel: {given.image}")
-        return given
+        return modular.with_modules(given, options.modules) if options.modules else given
     if options.tree:
         tree = source.of_tree(options.tree, with_series=options.apply_series)
         kernel = kbuild.kernel_for(tree, options.profile)

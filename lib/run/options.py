@@ -35,6 +35,8 @@ class Options:
     tree: Path | None = None
     apply_series: bool = False
     kernel: Path | None = None
+    modules: Path | None = None
+    debian: str | None = None
     host: bool = False
     install: bool = True
     snapshot: bool = True
@@ -87,6 +89,8 @@ def parse(argv: list[str]) -> Options:
     add("--tree", type=Path, metavar="DIR", help="build this kernel tree, not the reference")
     add("--apply-series", action="store_true", help="with --tree: apply kernel/zctap/ to a copy")
     add("--kernel", type=Path, metavar="IMAGE", help="boot this bzImage, build nothing")
+    add("--modules", type=Path, metavar="DIR", help="with --kernel: its lib/modules/VERSION")
+    add("--debian", metavar="VERSION", help="boot Debian's newest kernel package of it: 6.1, 7.3")
     add("--host", action="store_true", help="test the running kernel, without a VM (root)")
     add("--no-install", action="store_true", help="list what is missing and exit with 2")
     add("--no-snapshot", action="store_true", help="boot the guest, do not restore a warm one")
@@ -124,16 +128,18 @@ def parse(argv: list[str]) -> Options:
 
     words: list[str] = given.words
     command = words.pop(0) if words and words[0] in COMMANDS else "run"
-    if sum(map(bool, (given.tree, given.kernel, given.host))) > 1:
-        raise Trouble("--tree, --kernel and --host exclude each other")
+    if sum(map(bool, (given.tree, given.kernel, given.debian, given.host))) > 1:
+        raise Trouble("--tree, --kernel, --debian and --host exclude each other")
+    if given.modules and not given.kernel:
+        raise Trouble("--modules goes with --kernel")
     if given.apply_series and not given.tree:
         raise Trouble("--apply-series goes with --tree; the reference kernel has the series")
     if command not in ("run", "contract", "timing") and given.host:
         raise Trouble(f"--host does not go with {command!r}")
     if command == "self" and words:
         raise Trouble("'self' runs everything; it takes no tests")
-    if command == "build" and given.kernel:
-        raise Trouble("--kernel does not go with 'build': there is nothing to build")
+    if command == "build" and (given.kernel or given.debian):
+        raise Trouble("'build' is for kernels that are built here, not --kernel or --debian")
     if given.jobs is not None and (given.jobs < 1 or given.host):
         raise Trouble(
             "-j: one guest at least" if given.jobs < 1 else "-j is for guests, not --host"
@@ -151,6 +157,8 @@ def parse(argv: list[str]) -> Options:
         tree=given.tree,
         apply_series=given.apply_series,
         kernel=given.kernel,
+        modules=given.modules,
+        debian=given.debian,
         host=given.host,
         install=not given.no_install,
         snapshot=not given.no_snapshot,
@@ -230,7 +238,7 @@ def _check_reports(command: str, given: argparse.Namespace) -> None:
         raise Trouble(f"--coverage does not go with {command!r}")
     if given.profile not in (None, "cover"):
         raise Trouble(f"--coverage needs the profile cover, not {given.profile}")
-    if given.host or given.kernel:
+    if given.host or given.kernel or given.debian:
         raise Trouble("--coverage needs a kernel that is built here")
     if "::" in str(given.coverage) or given.coverage.is_file():
         raise Trouble(f"--coverage {given.coverage}: not a directory (tests come before it)")

@@ -83,6 +83,10 @@ def _flags(options: Options) -> list[str]:
     words = ["--profile", options.profile]
     if options.kernel:
         words += ["--kernel", str(options.kernel)]
+    if options.modules:
+        words += ["--modules", str(options.modules)]
+    if options.debian:
+        words += ["--debian", options.debian]
     if options.tree:
         words += ["--tree", str(options.tree)]
     if options.apply_series:

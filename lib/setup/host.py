@@ -47,6 +47,11 @@ GUEST = {
     "qemu-system-x86": _command("qemu-system-x86_64"),
     "e2fsprogs": _command("mkfs.ext4"),
 }
+# For a kernel with modules.
+MODULES = {
+    "kmod": _command("depmod"),
+    "cpio": _command("cpio"),
+}
 
 
 def missing(wanted: dict[str, Callable[[], bool]]) -> list[str]:

@@ -5,6 +5,8 @@
 <root>/build/NAME       out-of-tree build folders, kept from run to run
 <root>/kernel/KEY       published: bzImage and what belongs to it
 <root>/image/KEY        published: the guest's root file system
+<root>/debian/KEY       published: a kernel package of Debian's, unpacked
+<root>/modular/KEY      published: the initrd and the modules' disk for such a kernel
 <root>/warm/KEY         published: the state of a warm guest
 <root>/log              console and build logs, the latest few
 <root>/tmp              entries in the making; swept at the next start

@@ -61,6 +61,9 @@ def of_guest(lines: list[str], qemu: str, *, silent: bool, error: str = "") -> D
     """
     text = "\n".join(lines)
     panic = _PANIC.search(text)
+    if panic and "Unable to mount root fs" in panic[1]:
+        hint = "(a modular kernel needs --modules)"
+        return Death("panic", f"the guest panicked: {panic[1]} {hint}")
     if panic:
         for kind, pattern in _PANICS:
             if pattern.search(panic[1]):

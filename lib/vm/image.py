@@ -20,13 +20,15 @@ from lib.trouble import Trouble
 from lib.vm import apt, cache
 from lib.vm.command import run
 
-# bash and what is with it are for `run_tests.py shell`, and for whoever debugs there.
-PACKAGES = ["python3", "iproute2", "ethtool", "bash", "coreutils", "procps", "util-linux"]
+# kmod loads what a modular kernel asks for. bash and what is with it are for `run_tests.py shell`,
+# and for whoever debugs there.
+PACKAGES = ["python3", "iproute2", "ethtool", "kmod"]
+PACKAGES += ["bash", "coreutils", "procps", "util-linux"]
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "setup" / "guest.txt"
 
 _SITE = "usr/lib/python3/dist-packages"
 # Where the kernel mounts or the agent does; the root itself is read-only.
-_MOUNT_POINTS = ("dev", "proc", "sys", "run", "tmp", "suite", "root", "mnt")
+_MOUNT_POINTS = ("dev", "proc", "sys", "run", "tmp", "suite", "root", "mnt", "usr/lib/modules")
 # Of no use to a guest; a third of the size.
 _NEEDLESS = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info")
 _USERS = {
@@ -70,7 +72,7 @@ def _build(key: str) -> Path:
         _install_python_packages(root)
         _compile(root)
         target = staging / "root.ext4"
-        _make_ext4(root, target)
+        make_ext4(root, target)
         size = target.stat().st_blocks * 512
         shutil.rmtree(root)
         shutil.rmtree(archives)
@@ -101,7 +103,7 @@ def _unpack(packages: list[Path], root: Path) -> None:
             said = done.stderr.decode(errors="replace").strip()
             raise Trouble(f"cannot unpack {package.name}: {said}")
     for name in _MOUNT_POINTS:
-        (root / name).mkdir(exist_ok=True)
+        (root / name).mkdir(parents=True, exist_ok=True)
     for name, content in _USERS.items():
         (root / name).write_text(content)
 
@@ -135,7 +137,7 @@ def _compile(root: Path) -> None:
         raise Trouble(f"cannot byte-compile the guest's Python: {err}") from err
 
 
-def _make_ext4(root: Path, target: Path) -> None:
+def make_ext4(root: Path, target: Path) -> None:
     """Make a file system that holds `root` and little more; mounted read-only, ever."""
     used = sum(path.lstat().st_blocks for path in root.rglob("*")) * 512
     size = used + used // 4 + (32 << 20)

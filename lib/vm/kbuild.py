@@ -55,6 +55,9 @@ class Kernel:
     cached: bool
     notes: Path | None = None  # what gcov needs of the build, see lib/vm/notes.py
     symbols: Symbols | None = None  # None: it was built without, or something else since
+    # Of a modular kernel, see lib/vm/modular.py.
+    initrd: Path | None = None
+    modules: Path | None = None
 
     @property
     def config(self) -> Path | None:
@@ -68,7 +71,7 @@ class Kernel:
         return self.image.parent.name if self.uapi else cache.key_of(self.image)
 
 
-def from_image(image: Path, profile: str) -> Kernel:
+def from_image(image: Path, profile: str, version: str = "") -> Kernel:
     """Return a kernel that somebody else built. Raises Trouble if it is none."""
     try:
         with image.open("rb") as file:
@@ -78,7 +81,16 @@ def from_image(image: Path, profile: str) -> Kernel:
     # Documentation/arch/x86/boot.rst: boot_flag and header.
     if head[0x1FE:0x200] != b"\x55\xaa" or head[0x202:0x206] != b"HdrS":
         raise Trouble(f"--kernel {image}: not an x86 kernel image (want a bzImage)")
-    return Kernel(image.resolve(), profile, str(image), None, cached=True)
+    return Kernel(image.resolve(), profile, version or str(image), None, cached=True)
+
+
+def release(image: Path) -> str:
+    """Return what `uname -r` will say on a kernel image; "" if it does not tell."""
+    data = image.read_bytes()
+    # Documentation/arch/x86/boot.rst: kernel_version, from the end of the first sector.
+    start = int.from_bytes(data[0x20E:0x210], "little") + 0x200
+    words = data[start : start + 256].split(b"\0", 1)[0].split()
+    return words[0].decode(errors="replace") if start > 0x200 and words else ""
 
 
 def kernel_for(source: Source, profile: str) -> Kernel:

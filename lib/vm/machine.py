@@ -35,6 +35,9 @@ class Machine:
     profile: str = "plain"
     cpus: int = 2
     extra: str = ""  # more for the kernel's command line
+    # Of a modular kernel, see lib/vm/modular.py.
+    initrd: Path | None = None
+    modules: Path | None = None
 
     @property
     def memory(self) -> int:
@@ -84,7 +87,12 @@ class Machine:
         words += ["-machine", "q35", "-accel", self.accel, "-cpu", cpu]
         words += ["-smp", str(self.cpus), "-m", f"{self.memory}M"]
         words += ["-kernel", str(self.kernel), "-append", _APPEND.format(extra=extra)]
-        for name, path in (("root", self.root), ("agent", agent)):
+        if self.initrd:
+            words += ["-initrd", str(self.initrd)]
+        # In this order they become vda, vdb, vdc.
+        for name, path in (("root", self.root), ("agent", agent), ("modules", self.modules)):
+            if not path:
+                continue
             words += ["-drive", f"id={name},file={path},format=raw,if=none,readonly=on"]
             words += ["-device", f"virtio-blk-pci,drive={name}"]
         words += ["-device", "virtio-rng-pci"]
