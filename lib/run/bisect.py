@@ -12,6 +12,7 @@ from lib.bisect import repository
 from lib.bisect.repository import Clone, Progress
 from lib.bisect.state import State, Step, load
 from lib.report.model import GOOD, replay
+from lib.run import ending
 from lib.run.options import Options
 from lib.run.suite import ROOT
 from lib.say import say
@@ -110,6 +111,11 @@ class Bisection:
         if word is None:
             raise KeyboardInterrupt if status == 130 else Trouble(f"no verdict: see {log}.log")
         why = _last_line(log.with_suffix(".log"))
+        if word == "skip":
+            # Not the commit's fault: all the others would be skipped for it, too.
+            if why.startswith(ending.BUG):
+                raise Trouble(f"{why}; once it is mended the same command goes on")
+            cache.need_space(self._folder, cache.GIB, "bisecting")
         step = Step(commit, self._clone.title(commit), word, why, time.monotonic() - started)
         self._state.steps.append(step)
         self._state.store(self._path)

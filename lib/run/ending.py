@@ -13,6 +13,8 @@ from typing import NoReturn
 from lib.trouble import Trouble
 from lib.vm import cache
 
+BUG = "a bug of this runner"
+
 
 def catch_signals() -> None:
     """Have SIGINT and SIGTERM raise KeyboardInterrupt."""
@@ -34,5 +36,5 @@ def unexpected(err: Exception) -> str:
         log = cache.folder("log") / f"error-{os.getpid()}-{time.monotonic_ns()}"
         log.write_text("".join(traceback.format_exception(err)))
     except (OSError, Trouble):
-        return f"a bug of this runner, at {where}: {err!r}"
-    return f"a bug of this runner, at {where}: {err!r}; please report {log}"
+        return f"{BUG}, at {where}: {err!r}"
+    return f"{BUG}, at {where}: {err!r}; please report {log}"

@@ -13,7 +13,8 @@ from lib.trouble import Trouble
 from lib.vm import cache
 
 TEST = "selftests/zctap/test_x.py::test_y"
-STATUS = {"good": 0, "bad": 1, "broken": 125}
+STATUS = {"good": 0, "bad": 1, "broken": 125, "runner": 125}
+SAID = {"runner": "run_tests.py: a bug of this runner, at x.py:1: KeyError(1)"}
 
 
 class Tree:
@@ -60,7 +61,7 @@ class Suite:
         tree = bisection._clone.path
         state = (tree / "state").read_text()
         self.judged.append((tree / "number").read_text())
-        log.with_suffix(".log").write_text(f"it is {state}\n")
+        log.with_suffix(".log").write_text(SAID.get(state, f"it is {state}") + "\n")
         events = [{"ev": "session", "tests": [TEST], "session": "guest-1"}]
         outcome = "passed" if state == "good" else "failed"
         events += [{"ev": "result", "id": TEST, "outcome": outcome, "session": "guest-1"}]
@@ -165,3 +166,19 @@ def test_a_commit_has_to_pass_as_often_as_asked(tree: Tree, suite: Suite):
     tree.add("good", "good", "bad")
     bisect.run(tree.options(repeat=3))
     assert sorted(suite.judged) == ["0", "0", "0", "1", "1", "1", "2"]
+
+
+def test_a_bug_of_the_runner_is_no_reason_to_skip(tree: Tree, suite: Suite):
+    tree.add("good", "good", "runner", "bad", "bad")
+    with pytest.raises(Trouble, match=r"a bug of this runner, at x.py:1.*the same command goes on"):
+        bisect.run(tree.options())
+    assert suite.judged == ["4", "0", "2"]
+
+
+def test_a_full_disk_is_no_reason_to_skip(
+    tree: Tree, suite: Suite, monkeypatch: pytest.MonkeyPatch
+):
+    tree.add("good", "broken", "bad")
+    monkeypatch.setattr(cache, "GIB", 1 << 60)
+    with pytest.raises(Trouble, match="are free"):
+        bisect.run(tree.options())
