@@ -11,10 +11,11 @@ that sort. cache_failure() does so with those from one slab cache, more than onc
 import contextlib
 import ctypes
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from lib.cpus import allowed, on_cpu
 
 MEMORY, USERCOPY = "failslab", "fail_usercopy"  # what can fail for longer
 PAGES = "fail_page_alloc"
@@ -148,7 +149,7 @@ class Faults:
         if shot.lasting:
             (self._root / shot.lasting / "times").write_text(str(shot.times))
             self._left[shot.lasting] = shot.times
-        with _one_cpu():
+        with on_cpu(allowed()[0]):
             _stock_up()
             # The write that follows copies from us, and so takes part in the count.
             os.pwrite(self._nth, b"%d" % (shot.n + bool(shot.lasting)), 0)
@@ -216,18 +217,6 @@ class Faults:
     def close(self) -> None:
         """Put everything back."""
         self._undo.close()
-
-
-@contextlib.contextmanager
-def _one_cpu() -> Iterator[None]:
-    """Inside, the calling thread stays on one CPU."""
-    thread = threading.get_native_id()
-    cpus = os.sched_getaffinity(thread)
-    os.sched_setaffinity(thread, {min(cpus)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(thread, cpus)
 
 
 def _stock_up() -> None:

@@ -8,12 +8,11 @@ run: loopback queues to the sending CPU's own backlog.
 """
 
 import contextlib
-import os
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from lib.cpus import allowed, on_cpu
 from lib.deadline import scaled
 
 _DEFER_MAX = Path("/proc/sys/net/core/skb_defer_max")
@@ -50,15 +49,11 @@ class Flusher:
 
     def flush(self) -> None:
         """Run the receive softirq on every CPU this thread may use, once each."""
-        cpus = os.sched_getaffinity(threading.get_native_id())
         self._sock.settimeout(scaled(2.0))
-        try:
-            for cpu in cpus:
-                os.sched_setaffinity(threading.get_native_id(), {cpu})
+        for cpu in allowed():
+            with on_cpu(cpu):
                 self._sock.send(b"flush")
                 self._sock.recv(16)  # has come through net_rx_action() of that CPU
-        finally:
-            os.sched_setaffinity(threading.get_native_id(), cpus)
 
     def close(self) -> None:
         """Close the socket."""

@@ -8,13 +8,12 @@ for it, as for another host, so that no RST gets in between (packet(7)).
 
 import contextlib
 import itertools
-import os
 import socket
 import struct
-import threading
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from lib.cpus import allowed, on_cpu
 from lib.deadline import wait_until
 from lib.pattern import Pattern
 from netns.frames import (
@@ -100,13 +99,9 @@ class Wire:
 
         All from one CPU: where a veth has no NAPI, frames from several may overtake each other.
         """
-        cpus = os.sched_getaffinity(threading.get_native_id())
-        os.sched_setaffinity(threading.get_native_id(), {min(cpus)})
-        try:
+        with on_cpu(allowed()[0]):
             for frame in frames:
                 self.sock.send(offload + bytes(frame))
-        finally:
-            os.sched_setaffinity(threading.get_native_id(), cpus)
 
     def collect(self) -> list[bytes]:
         """The frames that have come since the last call."""

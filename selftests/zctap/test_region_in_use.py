@@ -13,6 +13,7 @@ from fixtures.regions import Mappings
 from fixtures.registration import accepted, active, answer, receives, valid
 from fixtures.stations import Flow, MakeStation, Station
 from lib.child import Child, Hear, Say
+from lib.cpus import allowed, on_cpu
 from lib.deadline import scaled
 from lib.uring import PAGE, Memory
 from lib.zerocopy import Chunk, Region
@@ -41,20 +42,17 @@ def everything_free_taken() -> Iterator[None]:
     He fills them with a mark and finds that mark at the end: neither has he written into somebody's
     data, nor anybody into his.
     """
-    cpus = os.sched_getaffinity(threading.get_native_id())
     taken = []
     try:
-        for cpu in cpus:
-            os.sched_setaffinity(threading.get_native_id(), {cpu})
-            taken.append(Memory(512 * PAGE))
-            taken[-1].view[:] = bytes([MARK]) * taken[-1].size
-        os.sched_setaffinity(threading.get_native_id(), cpus)
+        for cpu in allowed():
+            with on_cpu(cpu):
+                taken.append(Memory(512 * PAGE))
+                taken[-1].view[:] = bytes([MARK]) * taken[-1].size
         yield
         for memory in taken:
             strange = memory.size - bytes(memory.view).count(MARK)
             assert not strange, f"{strange} bytes were written into someone else's memory"
     finally:
-        os.sched_setaffinity(threading.get_native_id(), cpus)
         for memory in taken:
             memory.close()
 
