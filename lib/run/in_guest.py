@@ -24,7 +24,7 @@ from lib.vm.decode import decoded
 from lib.vm.guest import Guest, GuestLost, is_warm
 from lib.vm.kbuild import Kernel
 
-_SUITE = "/suite"
+SUITE = "/suite"
 
 
 def prepare_machine(kernel: Kernel) -> machine.Machine:
@@ -51,9 +51,9 @@ def start(on: machine.Machine, *, snapshot: bool) -> Guest:
 
 def environment(kernel: Kernel, kmemleak: str = "") -> dict[str, str]:
     """Return what a command in the guest finds in its environment; `kmemleak` as in Options."""
-    found = {"PYTHONPATH": _SUITE, "ZCTAP_VM": kernel.profile, "ZCTAP_KMEMLEAK": kmemleak}
+    found = {"PYTHONPATH": SUITE, "ZCTAP_VM": kernel.profile, "ZCTAP_KMEMLEAK": kmemleak}
     if kernel.uapi:
-        found["ZCTAP_UAPI"] = f"{_SUITE}/uapi/io_uring.h"
+        found["ZCTAP_UAPI"] = f"{SUITE}/uapi/io_uring.h"
     return found
 
 
@@ -111,17 +111,17 @@ class Crew:
         """Run tests in a guest, and end it. Raises Lost, Trouble."""
         with guest:
             try:
-                guest.put(self._archive, _SUITE)
-                guest.put(suite.listing(only or []), _SUITE)
+                guest.put(self._archive, SUITE)
+                guest.put(suite.listing(only or []), SUITE)
                 arguments = suite.pytest_arguments(self._options, self._tests, only=suite.ONLY)
                 guest.start(
-                    ["pytest", *arguments], environment(self._kernel, self._kmemleak), _SUITE
+                    ["pytest", *arguments], environment(self._kernel, self._kmemleak), SUITE
                 )
                 session.begin()
                 ended = _follow(guest, session)
                 if ended.killed and (found := death.of_process(guest.log(), ended.killed)):
                     raise Lost(found.kind, found.why, self._console(guest))
-                self._bytecode.keep(guest.get(_SUITE, ".pyc"))
+                self._bytecode.keep(guest.get(SUITE, ".pyc"))
                 self.reached.fetch(guest)
             except GuestLost as err:
                 raise self._lost(guest, err) from err

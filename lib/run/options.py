@@ -13,6 +13,7 @@ from lib.vm import cache
 
 COMMANDS = {
     "run": "run the suite (what you get without a command)",
+    "demo": "receive a stream without copying it, and say at each step what happens",
     "build": "build the kernel and the guest image, and stop there",
     "self": "check the project itself: ruff, mypy, unit tests, then the suite in the VM",
     "contract": "run nothing; say which promises the last verdicts show, and which none",
@@ -38,6 +39,9 @@ class Options:
     modules: Path | None = None
     debian: str | None = None
     host: bool = False
+    # demo: the length of the stream (0: its default), and how many frames to show one by one.
+    bytes: int = 0
+    dump: int = 0
     install: bool = True
     snapshot: bool = True
     keyword: str | None = None
@@ -119,6 +123,8 @@ def parse(argv: list[str]) -> Options:
     add("--good", metavar="COMMIT", help="bisect: where the tests still pass")
     add("--bad", metavar="COMMIT", help="bisect: where they fail")
     add("--repeat", type=int, metavar="N", help="bisect: a commit is good if it passes N times (1)")
+    add("--bytes", type=size, default=0, metavar="SIZE", help="demo: of the stream, like 32M, 10G")
+    add("--dump", type=int, nargs="?", const=5, default=0, metavar="N", help="demo: show N frames")
     add("--events", type=Path, metavar="FILE", help="write what happens to FILE, as JSON lines")
     add("--junit", type=Path, metavar="FILE", help="write the verdicts to FILE, as JUnit XML")
     add("--html", type=Path, metavar="FILE", help="write a report to FILE, one page for browsers")
@@ -134,7 +140,11 @@ def parse(argv: list[str]) -> Options:
         raise Trouble("--modules goes with --kernel")
     if given.apply_series and not given.tree:
         raise Trouble("--apply-series goes with --tree; the reference kernel has the series")
-    if command not in ("run", "contract", "timing") and given.host:
+    if command != "demo" and (given.bytes or given.dump):
+        raise Trouble("--bytes and --dump go with 'demo'")
+    if command == "demo" and words:
+        raise Trouble("'demo' takes no tests")
+    if command not in ("run", "contract", "timing", "demo") and given.host:
         raise Trouble(f"--host does not go with {command!r}")
     if command == "self" and words:
         raise Trouble("'self' runs everything; it takes no tests")
@@ -160,6 +170,8 @@ def parse(argv: list[str]) -> Options:
         modules=given.modules,
         debian=given.debian,
         host=given.host,
+        bytes=given.bytes,
+        dump=given.dump,
         install=not given.no_install,
         snapshot=not given.no_snapshot,
         keyword=given.keyword,
@@ -181,6 +193,15 @@ def parse(argv: list[str]) -> Options:
         markdown=given.markdown,
         paths=words,
     )
+
+
+def size(text: str) -> int:
+    """Return a number of bytes as people write it. Raises ValueError for anything else."""
+    unit = {"K": 10, "M": 20, "G": 30}.get(text[-1:].upper())
+    number = int(text if unit is None else text[:-1]) << (unit or 0)
+    if number <= 0:
+        raise ValueError(text)
+    return number
 
 
 def _kmemleak(given: argparse.Namespace, paths: list[str]) -> str:

@@ -61,6 +61,10 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["--host", "--tree", "/"], "exclude each other"),
         (["--debian", "6.1", "--kernel", "/x"], "exclude each other"),
         (["--debian", "6.1", "build"], "built here"),
+        (["--dump"], "go with 'demo'"),
+        (["demo", "README.md"], "takes no tests"),
+        (["demo", "--bytes", "1T"], "invalid size value: '1T'"),
+        (["demo", "--bytes", "0"], "invalid size value: '0'"),
         (["--debian", "6.1", "--coverage"], "needs a kernel that is built here"),
         (["--modules", "/x"], "--modules goes with --kernel"),
         (["--apply-series"], "goes with --tree"),
@@ -202,3 +206,8 @@ def test_comparing_takes_neither_root_nor_a_guest(tmp_path: Path):
     better = run_tests("compare", f"{tmp_path}/new", f"{tmp_path}/old")
     assert better.returncode == 0
     assert "fixed (1):" in better.stdout
+
+
+@pytest.mark.parametrize(("text", "size"), [("4096", 4096), ("64K", 1 << 16), ("10g", 10 << 30)])
+def test_sizes_have_units(text: str, size: int):
+    assert parse(["demo", "--bytes", text]).bytes == size

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Receive a TCP stream without copying it, and say at each step what happens.
+
+`./run_tests.py demo` runs this in a guest; as root on a kernel with zctap it also runs by itself,
+`python3 -m selftests.zctap.demo --help`. It is the example for lib/: receive() sets up all that a
+receiver needs, stream() is the loop that it consists of.
+"""
+
+import argparse
+import os
+import socket
+import sys
+import time
+import zlib
+from collections.abc import Callable
+
+from lib.child import Child, Hear, Say
+from lib.pattern import Pattern
+from lib.softirq import Flusher
+from lib.uring import PAGE, Ring
+from lib.zctap import CopyRing, FillRing, Ifq, NoZctap, Receiver, probe, wait_at_rest, wait_gone
+from lib.zerocopy import Chunk, Region, Tally
+from netns import End, Link, Unsupported, packet
+
+QUEUE, FILL, COPY = 1, 10, 20
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+BLOCK = 1 << 20  # bytes that the stream repeats
+
+
+def tell(what: str, text: str) -> None:
+    """Print a line, at once."""
+    print(f"{what:<9} {text}", flush=True)
+
+
+def size_of(count: float) -> str:
+    """A number of bytes as people read it."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.1f} {unit}".replace(".0 bytes", " bytes")
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def open_socket(end: End, options: argparse.Namespace) -> socket.socket:
+    """A TCP socket in the namespace of one end of the link."""
+    family = socket.AF_INET if options.family == 4 else socket.AF_INET6
+    return end.ns.socket(family, socket.SOCK_STREAM)
+
+
+def sender(link: Link, options: argparse.Namespace) -> Callable[[Say, Hear], None]:
+    """The peer, a process of its own: some frames one by one, then the rest of the stream."""
+
+    def body(say: Say, hear: Hear) -> None:
+        block, sent, checksum = Pattern(1).slice(0, BLOCK), 0, 0
+        with open_socket(link.tx, options) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.connect((link.rx.address(options.family), int(hear())))
+            sizes = [100 * number for number in range(1, options.dump + 1)] + [BLOCK]
+            while sent < options.bytes:
+                if sizes:
+                    hear()
+                size = sizes.pop(0) if sizes else BLOCK
+                piece = block[sent % BLOCK :][: min(size, options.bytes - sent)]
+                sock.sendall(piece)
+                checksum = zlib.crc32(piece, checksum)
+                sent += len(piece)
+        say(f"{checksum:08x}")
+
+    return body
+
+
+class Watch:
+    """Counts what arrives, and says every second how it goes."""
+
+    def __init__(self, ifq: Ifq) -> None:
+        self.tally, self.checksum, self._entry = Tally(), 0, ifq.entry
+        self._begin = self._said = time.monotonic()
+
+    def add(self, chunks: list[Chunk]) -> None:
+        """These pieces of the stream have arrived, in this order."""
+        for chunk in chunks:
+            self.checksum = zlib.crc32(chunk.data, self.checksum)
+        self.tally.add(chunks)
+        if time.monotonic() - self._said >= 1:
+            self._said = time.monotonic()
+            self.say(f"{self._said - self._begin:.0f} s")
+
+    def say(self, when: str) -> None:
+        """Print where the bytes and the pages are."""
+        tally, seconds = self.tally, max(time.monotonic() - self._begin, 1e-9)
+        text = f"{size_of(tally.zero_copy)} zero-copy, {size_of(tally.copied)} copied"
+        text += f", {size_of(tally.total / seconds)}/s"
+        if self._entry:
+            now = self._entry.accounting()
+            text += f"; pages: {now.free} free, {now.driver} driver, {now.skb} skb, {now.user} user"
+        tell(when, text)
+
+
+def dump(number: int, frame: bytes, chunks: list[Chunk]) -> None:
+    """Show where a frame went: what a packet socket saw, and what has been reported to us."""
+    payload = sum(len(chunk.data) for chunk in chunks)
+    tell(f"frame {number}", f"{len(frame) - payload} bytes of headers, into the kernel's memory")
+    for chunk in chunks:
+        way = f"page {chunk.bid} of the region" if chunk.zero_copy else f"copy buffer {chunk.bid}"
+        begin = bytes(chunk.data[:8]).hex(" ", 4)
+        tell("", f"{len(chunk.data)} bytes of payload, into {way}, offset {chunk.offset}: {begin}")
+
+
+def stream(link: Link, receiver: Receiver, ifq: Ifq, peer: Child, single: int) -> Watch:
+    """Receive to the end of the stream; give back what has been looked at."""
+    watch = Watch(ifq)
+    with packet.tap(link.rx) as tap:
+        for number in range(1, single + 1):
+            peer.say("next")
+            chunks = receiver.receive()
+            dump(number, tap.recv(1 << 16), chunks)
+            watch.add(chunks)
+            receiver.give_back(chunks)
+    peer.say("the rest")
+    while chunks := receiver.receive():
+        watch.add(chunks)
+        receiver.give_back(chunks)
+    watch.say("total")
+    return watch
+
+
+def account(ifq: Ifq, region: Region, fill: FillRing, link: Link) -> None:
+    """See that nothing is left behind, as far as the kernel shows it."""
+    if not ifq.entry:
+        return
+    flusher = Flusher(link.rx.ns.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    wait_at_rest(ifq.entry, region, fill, flusher.flush)
+    now = ifq.entry.accounting()
+    tell("at rest", f"no skb has a page; {now.driver} are posted, {now.free} free,")
+    tell("", f"{now.user} in the fill ring, for when none is free")
+    ifq.close()
+    wait_gone(ifq.entry, flusher.flush)
+    flusher.close()
+    tell("released", "the queue is free again, and so is the memory")
+
+
+def receive(options: argparse.Namespace) -> int:
+    """Set everything up, receive, and account for it; the exit status."""
+    zctap = probe()
+    tell("kernel", f"{os.uname().release} has zctap: numbers from {zctap.source}")
+    with Link() as link, Region(options.pages) as region, Ring(64) as ring:
+        ifname, ifindex = link.rx.ifname, link.rx.ifindex
+        tell("device", f"{ifname}, an end of a veth pair; the peer is in another namespace")
+        region.register(ring)
+        tell("region", f"{region.pages} pages of {PAGE} bytes, pinned as fixed buffer 0")
+        fill, copy = FillRing(ring, FILL, region), CopyRing(ring, COPY)
+        tell("rings", f"pages go back through group {FILL}, copies come in buffers of group {COPY}")
+        with link.rx.ns.entered():
+            ifq = Ifq(ring, zctap, region, ifindex=ifindex, queue_id=QUEUE, fill_bgid=FILL)
+        tell("queue", f"RX queue {QUEUE} is bound to the region: its payload lands there")
+        link.steer(QUEUE)
+        tell("steering", f"what the peer sends goes to queue {QUEUE}: here by tc, else a flow rule")
+        tell("split", "headers go into kernel memory, payload into the region: by veth, or a card")
+        with open_socket(link.rx, options) as listener, Child(sender(link, options)) as peer:
+            # What is on its way has to fit the region: frames that find no page are dropped.
+            listener.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, region.size // 4)
+            listener.bind((link.rx.address(options.family), 0))
+            listener.listen(1)
+            peer.say(str(listener.getsockname()[1]))
+            with listener.accept()[0] as sock:
+                tell("stream", f"{size_of(options.bytes)} over IPv{options.family}")
+                receiver = Receiver(ring, zctap, sock, region=region, copy=copy, fill=fill)
+                watch = stream(link, receiver, ifq, peer, options.dump)
+            theirs, ours = peer.hear(), f"{watch.checksum:08x}"
+        share = watch.tally.zero_copy / max(watch.tally.total, 1)
+        tell("share", f"{share:.2%} of the bytes without a copy")
+        tell("checksum", f"sent {theirs}, received {ours}" + ("" if theirs == ours else ": WRONG"))
+        account(ifq, region, fill, link)
+    return 0 if theirs == ours else 1
+
+
+def main(arguments: list[str]) -> int:
+    """Run; 0 if every byte arrived, 1 if not, 2 if it cannot run here."""
+    parser = argparse.ArgumentParser(prog="demo", description="receive without copying")
+    parser.add_argument("--bytes", type=int, default=32 << 20, help="length of the stream")
+    parser.add_argument("--dump", type=int, default=0, help="frames to show one by one first")
+    parser.add_argument("--pages", type=int, default=512, help="of the region")
+    parser.add_argument("--family", type=int, choices=(4, 6), default=4, help="IP version")
+    try:
+        return receive(parser.parse_args(arguments))
+    except (NoZctap, Unsupported, PermissionError) as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
