@@ -125,14 +125,26 @@ def test_two_of_them_in_a_chain(way: Way) -> None:
 # -- link timeouts ---------------------------------------------------------------------------
 
 
+# A worker may be at the request just then. It is interrupted, and io_try_cancel() (6.1:
+# io_uring/cancel.c) goes on to look for it where it is not, which is what the timeout reports.
+AT_WORK = {errno.EINTR, errno.ECANCELED}, {errno.ETIME, errno.EALREADY, errno.ENOENT}
+
+
 @contract("RECV-23", "RECV-17")
-@pytest.mark.parametrize("flags", [LINK, LINK | SqeFlag.ASYNC], ids=["plain", "async"])
-def test_link_timeout_expires(way: Way, flags: SqeFlag) -> None:
+@pytest.mark.parametrize(
+    ("flags", "request_errors", "timeout_errors"),
+    [(LINK, {errno.ECANCELED}, {errno.ETIME}), (LINK | SqeFlag.ASYNC, *AT_WORK)],
+    ids=["plain", "async"],
+)
+def test_link_timeout_expires(
+    way: Way, flags: SqeFlag, request_errors: set[int], timeout_errors: set[int]
+) -> None:
     """A link timeout ends a request that waits, and data that comes later is still received."""
     request = way.push(100, flags=flags)
     timeout = way.ring.push(op.link_timeout(0.005))
-    results = {cqe.user_data: cqe.res for cqe in way.ring.wait(2)}
-    assert results == {request: -errno.ECANCELED, timeout: -errno.ETIME}
+    errors = {cqe.user_data: cqe.error for cqe in way.ring.wait(2)}
+    assert errors[request] in request_errors
+    assert errors[timeout] in timeout_errors
     way.tcp.send(100)
     way.drain(100)
 
