@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """--only in a real pytest: modules, tests, and stages of collection."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.report import inner
+
 MODULE = """
 import pytest
 
@@ -41,20 +38,7 @@ def suite(tmp_path: Path) -> Path:
 def events_of(folder: Path, only: str) -> tuple[int, list[dict]]:
     """Run pytest on what `only` lists; return its exit status and events."""
     (folder / "only").write_text(only)
-    read, write = os.pipe()
-    command = [sys.executable, "-m", "pytest", "-p", "lib.report.plugin", "-p", "lib.report.only"]
-    process = subprocess.Popen(
-        [*command, "-p", "no:randomly", "--continue-on-collection-errors", "--only", "only"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "ZCTAP_EVENTS_FD": str(write)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(write,),
-    )
-    os.close(write)
-    with os.fdopen(read) as stream:
-        events = [json.loads(line) for line in stream]
-    return process.wait(), events
+    return inner.run(folder, "-p", "lib.report.only", "--only", "only")
 
 
 def told(events: list[dict], kind: str, field: str) -> list:

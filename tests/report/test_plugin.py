@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """The plugin in a real pytest, on tests of all outcomes."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.report import inner
+
 SUITE = """
 import os
 import pytest
@@ -36,22 +33,8 @@ def test_teardown(bad_teardown): pass
 
 def events_of(folder: Path, *arguments: str) -> list[dict]:
     """Run pytest on a folder and return what the plugin writes."""
-    read, write = os.pipe()
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = contract\n")
-    command = [sys.executable, "-m", "pytest", "-p", "lib.report.plugin", "-q"]
-    process = subprocess.Popen(
-        [*command, "-p", "no:randomly", "--continue-on-collection-errors", *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "ZCTAP_EVENTS_FD": str(write)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(write,),
-    )
-    os.close(write)
-    with os.fdopen(read) as stream:
-        events = [json.loads(line) for line in stream]
-    process.wait()
-    return events
+    return inner.run(folder, *arguments)[1]
 
 
 @pytest.fixture
