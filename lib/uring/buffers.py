@@ -40,6 +40,23 @@ class BufferRing:
         BUF.pack_into(self._memory.view, at, addr, length, bid)
         self._tail = (self._tail + 1) & 0xFFFF
 
+    def extend(self, entries: bytes) -> None:
+        """Put prepared entries behind the last one, each as entry() makes it, as add() does."""
+        view, size, begin = self._memory.view, self.entries * BUF_SIZE, 0
+        while begin < len(entries):
+            at = (self._tail & (self.entries - 1)) * BUF_SIZE
+            # Entry 0 comes alone: its last two bytes are the tail that the kernel reads.
+            length = min(len(entries) - begin, size - at) if at else BUF_SIZE
+            written = length if at else BUF_TAIL_OFFSET
+            view[at : at + written] = entries[begin : begin + written]
+            self._tail = (self._tail + length // BUF_SIZE) & 0xFFFF
+            begin += length
+
+    @staticmethod
+    def entry(addr: int, length: int, bid: int) -> bytes:
+        """The bytes of an entry, to be kept for extend()."""
+        return BUF.pack(addr, length, bid).ljust(BUF_SIZE, b"\0")
+
     def publish(self) -> None:
         """Show the kernel what was added.
 
@@ -88,6 +105,13 @@ class BufferPool(BufferRing):
         for bid in bids:
             self.add(self.memory.addr + bid * self.size, self.size, bid)
         self.publish()
+
+    def prepared(self) -> list[bytes]:
+        """The entries of all buffers, by number, for extend()."""
+        return [
+            self.entry(self.memory.addr + bid * self.size, self.size, bid)
+            for bid in range(self.count)
+        ]
 
     def buffer(self, bid: int, length: int | None = None, offset: int = 0) -> memoryview:
         """A view (no copy) of buffer `bid`: `length` bytes from `offset`, or all there are."""

@@ -16,6 +16,7 @@ with Ring() as ring, Region(64) as region:
 
 from lib.zctap.abi import IfqReq, addr3
 from lib.zctap.debugfs import Accounting, Counters, Debugfs, Entry, State
+from lib.zctap.drain import Drain, Drained
 from lib.zctap.ifq import Ifq, register_ifq, unregister_ifq
 from lib.zctap.probe import NoZctap, Zctap, probe
 from lib.zctap.receiver import ContractError, Received, Receiver
@@ -29,6 +30,8 @@ __all__ = [
     "CopyRing",
     "Counters",
     "Debugfs",
+    "Drain",
+    "Drained",
     "Entry",
     "FillRing",
     "Ifq",

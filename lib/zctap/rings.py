@@ -3,7 +3,7 @@
 
 import struct
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lib.uring import PAGE, BufferPool, BufferRing, Ring
 from lib.uring.abi import BUF_SIZE
@@ -35,6 +35,20 @@ class FillRing(BufferRing):
         """Give back one reference for each page named (a page may be named more than once)."""
         for page in pages:
             self.put(page)
+        self.publish()
+
+    def prepared(self) -> list[bytes]:
+        """The entries that give back the pages of the region, by number, for recycle()."""
+        addresses = map(self.region.page_addr, range(self.region.pages))
+        return [self.entry(addr, PAGE, 0) for addr in addresses]
+
+    def recycle(self, pages: Sequence[int], entries: bytes) -> None:
+        """Give back one reference for each page named, which Region.held does not know of.
+
+        The entries are those of prepared(), in this order.
+        """
+        self.extend(entries)
+        self.given.extend(pages)
         self.publish()
 
     def jump(self, count: int) -> None:

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Completions by the batch, for loops that are to cost next to nothing.
+
+Ring keeps an object for each request and makes one of each completion, which is what a test
+wants. Here a completion is a tuple that is gone with the next one, and waiting for a batch is at
+most one system call, which submits as well.
+"""
+
+import ctypes
+import errno
+import time
+from collections.abc import Iterator
+from itertools import chain
+
+from lib.uring import abi, syscalls
+from lib.uring.abi import Enter
+from lib.uring.op import Sqe
+from lib.uring.ring import PATIENCE, Ring
+
+_FLAGS = Enter.GETEVENTS | Enter.EXT_ARG
+Completion = tuple[int, int, int]  # user_data, res, flags
+
+
+class Batches:
+    """What a ring completes, batch by batch; nobody else may take its completions meanwhile.
+
+    calls: how often the kernel has been entered.
+    """
+
+    def __init__(self, ring: Ring) -> None:
+        self.ring, self.calls = ring, 0
+        # Of the ring, which is this package's own, looked up once.
+        self._words, self._cqes, self._at = ring._words, ring._cqes, ring._cqes_at
+        self._head_at, self._tail_at, self._mask = ring._cq_head, ring._cq_tail, ring._cq_mask
+        self._seen: int = self._words[self._head_at]
+        self._spec = abi.Timespec()
+        self._arg = abi.GeteventsArg(ts=ctypes.addressof(self._spec))
+
+    def push(self, sqe: Sqe, user_data: int) -> None:
+        """Queue a request for the next wait(). With a user_data in use it takes that one's place.
+
+        So a request that is made anew with the number of the last leaves nothing behind.
+        """
+        self.ring.push(sqe, user_data)
+
+    def wait(self, timeout: float = PATIENCE) -> Iterator[Completion]:
+        """Submit, and wait for one completion at least: all there are, oldest first.
+
+        They lie in the CQ until the next call, which makes room for others, read or not. Raises
+        TimeoutError after `timeout` seconds, OSError.
+        """
+        words, seen = self._words, self._seen
+        words[self._head_at] = seen
+        tail = words[self._tail_at]
+        if tail == seen or self.ring.pending:
+            tail = self._enter(seen, timeout)
+        self._seen = tail
+        first, last = seen & self._mask, tail & self._mask
+        if first < last:
+            return abi.CQE.iter_unpack(self._part(first, last))
+        end = self._part(first, self._mask + 1)
+        return chain(abi.CQE.iter_unpack(end), abi.CQE.iter_unpack(self._part(0, last)))
+
+    def _part(self, first: int, last: int) -> memoryview:
+        size, at = abi.CQE_SIZE, self._at
+        return self._cqes[at + first * size : at + last * size]
+
+    def _enter(self, seen: int, timeout: float) -> int:
+        """Enter the kernel until the CQ is not empty: its tail."""
+        words, spec = self._words, self._spec
+        deadline = time.monotonic() + timeout
+        left = timeout
+        while True:
+            spec.tv_sec = int(left)
+            spec.tv_nsec = int(left % 1 * 1e9)
+            # As Ring.submit() does; nothing is lost if nothing was pushed.
+            words[self.ring._sq_tail] = self.ring._tail
+            self.calls += 1
+            try:
+                syscalls.enter(
+                    self.ring.fd,
+                    self.ring.pending,
+                    1,
+                    _FLAGS,
+                    ctypes.addressof(self._arg),
+                    ctypes.sizeof(self._arg),
+                )
+            except OSError as error:
+                if error.errno not in (errno.EINTR, errno.ETIME):
+                    raise
+            tail = words[self._tail_at]
+            left = deadline - time.monotonic()
+            if tail != seen:
+                return tail
+            if left <= 0:
+                raise TimeoutError(f"no completion after {timeout:.1f} s")
