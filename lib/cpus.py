@@ -22,3 +22,8 @@ def on_cpu(cpu: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(thread, before)
+
+
+def stay_on(cpu: int) -> None:
+    """From here on, it stays on that CPU."""
+    os.sched_setaffinity(threading.get_native_id(), {cpu})

@@ -208,7 +208,7 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
             modules=tests if whole else None,
             view=view(durations, len(split), tests if whole else ()),
             bisecting=options.bisect_run,
-            facts=_facts(kernel, crew.machine, guests),
+            facts=outputs.facts(guests=guests, **describe(kernel, crew.machine)),
         )
         work = [
             partial(
@@ -232,17 +232,16 @@ def _listed(stages: list[list[str]], tests: dict[str, list[str]]) -> list[str]:
     return [line for number, part in enumerate(parts) for line in ([""] if number else []) + part]
 
 
-def _facts(kernel: Kernel, on: machine.Machine, guests: str) -> dict[str, str]:
-    """Return what is known of a run beforehand."""
+def describe(kernel: Kernel, on: machine.Machine) -> dict[str, str]:
+    """Return what is known of a kernel and of its machine beforehand."""
     accel = {"kvm": "KVM", "tcg": "TCG: emulated, slow"}.get(on.accel, on.accel)
-    return outputs.facts(
-        profile=kernel.profile,
-        source=kernel.version,
-        image=str(kernel.image),
-        machine=f"QEMU, {accel}; {on.cpus} processors, {on.memory} MiB",
-        guests=guests,
-        device="veth pairs, in network namespaces of the guest",
-    )
+    return {
+        "profile": kernel.profile,
+        "source": kernel.version,
+        "image": str(kernel.image),
+        "machine": f"QEMU, {accel}; {on.cpus} processors, {on.memory} MiB",
+        "device": "veth pairs, in network namespaces of the guest",
+    }
 
 
 def _config(kernel: Kernel) -> str:

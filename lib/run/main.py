@@ -5,7 +5,19 @@ from __future__ import annotations
 
 import time
 
-from lib.run import bisect, compare, demo, in_guest, known, on_host, outputs, project, timing
+from lib.run import (
+    bench,
+    bisect,
+    compare,
+    demo,
+    in_guest,
+    known,
+    on_host,
+    outputs,
+    program,
+    project,
+    timing,
+)
 from lib.run.options import Options
 from lib.run.resume import NoStart
 from lib.say import say
@@ -34,15 +46,18 @@ def _run(options: Options) -> int:
         return timing.report(options)
     if options.command == "bisect":
         return bisect.run(options)
+    programs = {"demo": demo.run, "bench": bench.run}
     if options.host:
-        return demo.on_host(options) if options.command == "demo" else on_host.run(options, started)
+        if options.command in programs:
+            return programs[options.command](options, program.OnHost())
+        return on_host.run(options, started)
     checks = project.check() if options.command == "self" else 0
     kernel = prepare_kernel(options)
     if options.command == "build":
         say(f"image: {image.image()}")
         return 0
-    if options.command == "demo":
-        return demo.in_guest(options, kernel)
+    if options.command in programs:
+        return programs[options.command](options, program.InGuest(options, kernel))
     if options.command == "self":
         checks |= project.check(project.IN_GUESTS)
     return in_guest.run(options, kernel, started) or checks

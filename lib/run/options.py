@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from lib.run.amounts import count, counts, size, sizes
 from lib.trouble import Trouble
 from lib.vm import cache
 
 COMMANDS = {
     "run": "run the suite (what you get without a command)",
     "demo": "receive a stream without copying it, and say at each step what happens",
+    "bench": "measure ways to receive against each other, in one run",
     "build": "build the kernel and the guest image, and stop there",
     "self": "check the project itself: ruff, mypy, unit tests, then the suite in the VM",
     "contract": "run nothing; say which promises the last verdicts show, and which none",
@@ -42,6 +44,13 @@ class Options:
     # demo: the length of the stream (0: its default), and how many frames to show one by one.
     bytes: int = 0
     dump: int = 0
+    # bench: measurements of each (0: as many as usual), bytes a write, connections, bytes a packet
+    # ((): the usual ones), or a profile of the loop.
+    rounds: int = 0
+    sizes: tuple[int, ...] = ()
+    flows: tuple[int, ...] = ()
+    mtus: tuple[int, ...] = ()
+    loop: bool = False
     install: bool = True
     snapshot: bool = True
     keyword: str | None = None
@@ -125,10 +134,17 @@ def parse(argv: list[str]) -> Options:
     add("--repeat", type=int, metavar="N", help="bisect: a commit is good if it passes N times (1)")
     add("--bytes", type=size, default=0, metavar="SIZE", help="demo: of the stream, like 32M, 10G")
     add("--dump", type=int, nargs="?", const=5, default=0, metavar="N", help="demo: show N frames")
+    add("--rounds", type=count, default=0, metavar="N", help="bench: measurements of each (5)")
+    add(
+        "--sizes", type=sizes, default=(), metavar="N,...", help="bench: bytes a write, like 1K,64K"
+    )
+    add("--flows", type=counts, default=(), metavar="N,...", help="bench: connections at once")
+    add("--mtus", type=counts, default=(), metavar="N,...", help="bench: bytes a packet")
+    add("--loop", action="store_true", help="bench: a profile of the receive loop instead")
     add("--events", type=Path, metavar="FILE", help="write what happens to FILE, as JSON lines")
     add("--junit", type=Path, metavar="FILE", help="write the verdicts to FILE, as JUnit XML")
     add("--html", type=Path, metavar="FILE", help="write a report to FILE, one page for browsers")
-    add("--json", type=Path, metavar="FILE", help="contract: write it as JSON, too")
+    add("--json", type=Path, metavar="FILE", help="contract, bench: write it as JSON, too")
     add("--markdown", type=Path, metavar="FILE", help="contract: to a file, not to stdout")
     given = parser.parse_intermixed_args(argv)
 
@@ -142,9 +158,10 @@ def parse(argv: list[str]) -> Options:
         raise Trouble("--apply-series goes with --tree; the reference kernel has the series")
     if command != "demo" and (given.bytes or given.dump):
         raise Trouble("--bytes and --dump go with 'demo'")
-    if command == "demo" and words:
-        raise Trouble("'demo' takes no tests")
-    if command not in ("run", "contract", "timing", "demo") and given.host:
+    _check_bench(command, given)
+    if command in ("demo", "bench") and words:
+        raise Trouble(f"{command!r} takes no tests")
+    if command not in ("run", "contract", "timing", "demo", "bench") and given.host:
         raise Trouble(f"--host does not go with {command!r}")
     if command == "self" and words:
         raise Trouble("'self' runs everything; it takes no tests")
@@ -172,6 +189,11 @@ def parse(argv: list[str]) -> Options:
         host=given.host,
         bytes=given.bytes,
         dump=given.dump,
+        rounds=given.rounds,
+        sizes=given.sizes,
+        flows=given.flows,
+        mtus=given.mtus,
+        loop=given.loop,
         install=not given.no_install,
         snapshot=not given.no_snapshot,
         keyword=given.keyword,
@@ -195,13 +217,19 @@ def parse(argv: list[str]) -> Options:
     )
 
 
-def size(text: str) -> int:
-    """Return a number of bytes as people write it. Raises ValueError for anything else."""
-    unit = {"K": 10, "M": 20, "G": 30}.get(text[-1:].upper())
-    number = int(text if unit is None else text[:-1]) << (unit or 0)
-    if number <= 0:
-        raise ValueError(text)
-    return number
+def _check_bench(command: str, given: argparse.Namespace) -> None:
+    """Raise Trouble for what only `bench` has, and for what it cannot measure."""
+    own = given.rounds or given.sizes or given.flows or given.mtus or given.loop
+    if own and command != "bench":
+        raise Trouble("--rounds, --sizes, --flows, --mtus and --loop go with 'bench'")
+    if max(given.sizes, default=0) > 1 << 20:
+        raise Trouble("--sizes: a write has 1 MiB at most")
+    if max(given.flows, default=0) > 16:
+        raise Trouble("--flows: 16 at most")
+    if given.mtus and not 1280 <= min(given.mtus) <= max(given.mtus) <= 65535:
+        raise Trouble("--mtus: from 1280 to 65535")
+    if given.loop and (given.json or given.html):
+        raise Trouble("--loop prints its profile: no --json, no --html")
 
 
 def _kmemleak(given: argparse.Namespace, paths: list[str]) -> str:
@@ -239,11 +267,13 @@ def _check_compared(words: list[str]) -> None:
 
 def _check_reports(command: str, given: argparse.Namespace) -> None:
     """Raise Trouble for reports that cannot be had."""
-    if (given.json or given.markdown) and command != "contract":
-        raise Trouble("--json and --markdown go with 'contract'")
+    if given.json and command not in ("contract", "bench"):
+        raise Trouble("--json goes with 'contract' and 'bench'")
+    if given.markdown and command != "contract":
+        raise Trouble("--markdown goes with 'contract'")
     outputs = {name: getattr(given, name) for name in ("events", "junit", "html")}
     for name, path in outputs.items():
-        if path and command not in ("run", "self"):
+        if path and command not in ("run", "self", *(["bench"] if name == "html" else [])):
             raise Trouble(f"--{name} does not go with {command!r}")
     written = [path for path in (given.json, given.markdown, *outputs.values()) if path]
     for path in written:

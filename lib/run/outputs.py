@@ -24,7 +24,10 @@ def check(options: Options) -> None:
 
     A run may take half an hour. Files that are there keep their contents until there are others.
     """
-    for path in filter(None, (options.events, options.junit, options.html)):
+    files = [options.events, options.junit, options.html]
+    if options.command == "bench":
+        files.append(options.json)
+    for path in filter(None, files):
         there = path.exists()
         try:
             with path.open("ab"):
@@ -66,20 +69,21 @@ def writer(options: Options, started: float, config: str = "") -> Callable[[Run]
     `config` are the kernel's options that are worth a look. What it returns raises Trouble.
     """
 
-    def write(run: Run) -> None:
+    def write_all(run: Run) -> None:
         seconds = time.monotonic() - started
         if options.junit:
             document = junit.to_junit(run, seconds, run.facts.get("started", ""))
-            _write(options.junit, document)
+            write(options.junit, document)
         if options.html:
             found = contract.of_run(contract.clauses(known.DOCUMENT.read_text()), run)
             text = page.render(run, found, seconds=seconds, config=config)
-            _write(options.html, text.encode())
+            write(options.html, text.encode())
 
-    return write
+    return write_all
 
 
-def _write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
+    """Write a file. Raises Trouble."""
     try:
         path.write_bytes(content)
     except OSError as err:

@@ -46,11 +46,9 @@ class Batches:
     def wait(self, timeout: float = PATIENCE) -> Iterator[Completion]:
         """Submit, and wait for one completion at least: all there are, oldest first.
 
-        They lie in the CQ until the next call, which makes room for others, read or not. Raises
-        TimeoutError after `timeout` seconds, OSError.
+        They lie in the CQ until done(). Raises TimeoutError after `timeout` seconds, OSError.
         """
         words, seen = self._words, self._seen
-        words[self._head_at] = seen
         tail = words[self._tail_at]
         if tail == seen or self.ring.pending:
             tail = self._enter(seen, timeout)
@@ -60,6 +58,10 @@ class Batches:
             return abi.CQE.iter_unpack(self._part(first, last))
         end = self._part(first, self._mask + 1)
         return chain(abi.CQE.iter_unpack(end), abi.CQE.iter_unpack(self._part(0, last)))
+
+    def done(self) -> None:
+        """The batch has been read: its place in the CQ is the kernel's again."""
+        self._words[self._head_at] = self._seen
 
     def _part(self, first: int, last: int) -> memoryview:
         size, at = abi.CQE_SIZE, self._at

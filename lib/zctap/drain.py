@@ -120,6 +120,7 @@ class Drain:
                     add(number, bid * size, res // IOV_SIZE)
             if not flags & has_more:
                 ended.append((number, res))
+        self.batches.done()
         self.drained.completions += count
         self._give_back()
         for number, res in ended:

@@ -56,7 +56,11 @@ def test_batches_come_in_order_and_make_room(canned: CannedRing) -> None:
     batches = Batches(cast(Ring, canned))
     cqes = [(number, number * 16, 2) for number in range(9)]
     canned.due = [cqes[:3], cqes[3:7], cqes[7:8], cqes[8:]]
-    found = [list(batches.wait()) for _ in range(4)]
+    found = []
+    for _ in range(4):
+        found.append(list(batches.wait()))
+        batches.done()
+    assert canned._words[HEAD] == canned._words[TAIL]
     assert found == [cqes[:3], cqes[3:7], cqes[7:8], cqes[8:]]
     assert batches.calls == 4
 
@@ -66,6 +70,7 @@ def test_what_lies_there_takes_no_call(canned: CannedRing) -> None:
     canned.due = [[(1, 0, 0)]]
     canned.enter(3, 0)
     assert list(batches.wait()) == [(1, 0, 0)]
+    batches.done()
     assert batches.calls == 0
     canned.due = [[], [(2, 0, 0)]]  # as after a signal
     batches.push(Sqe(0), 2)

@@ -35,6 +35,9 @@ class Canned:
         """Complete what is due."""
         return iter(self.due.pop(0))
 
+    def done(self) -> None:
+        """Be told that it was read."""
+
 
 @pytest.fixture
 def drain(monkeypatch: pytest.MonkeyPatch) -> Iterator[Drain]:

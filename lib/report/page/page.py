@@ -6,16 +6,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from lib.report import contract
 from lib.report.gist import gist
-from lib.report.junit import clean
 from lib.report.model import GOOD, LOST, REPORTED, Result, Run
 from lib.report.page import plot
+from lib.report.page.template import environment
 from lib.report.progress import clock
 
 _SLOWEST = 15
@@ -104,42 +100,32 @@ def render(run: Run, shown: contract.Report, *, seconds: float, config: str = ""
     modules = [Module(name, tuple(found)) for name, found in grouped.items()]
     slowest = sorted(tests, key=lambda test: -test.result.duration)[:_SLOWEST]
     named = [row for row in shown.rows if row.tests]
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_finalize,
-    )
     status = run.exit_status()
-    return environment.get_template("page.html").render(
-        run=run,
-        status=status,
-        verdict=_STATUS[status],
-        counts=counts(run.results.values()),
-        facts=_facts(run, seconds),
-        config=config,
-        modules=sorted(modules, key=lambda module: not module.told),
-        by_time=sorted(modules, key=lambda module: -module.seconds),
-        at_first=_MODULES,
-        slowest=[test for test in slowest if test.result.duration],
-        plotted=[test for test in tests if test.plots],
-        anchors={test.result.id: test.anchor for test in tests},
-        rows=named,
-        states=Counter(row.state for row in named),
-        unnamed=[row.clause.id for row in shown.rows if not row.tests],
-        by_module=contract.by_module,
-        look=look,
-        clock=clock,
-        plot=plot,
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            run=run,
+            status=status,
+            verdict=_STATUS[status],
+            counts=counts(run.results.values()),
+            facts=_facts(run, seconds),
+            config=config,
+            modules=sorted(modules, key=lambda module: not module.told),
+            by_time=sorted(modules, key=lambda module: -module.seconds),
+            at_first=_MODULES,
+            slowest=[test for test in slowest if test.result.duration],
+            plotted=[test for test in tests if test.plots],
+            anchors={test.result.id: test.anchor for test in tests},
+            rows=named,
+            states=Counter(row.state for row in named),
+            unnamed=[row.clause.id for row in shown.rows if not row.tests],
+            by_module=contract.by_module,
+            look=look,
+            clock=clock,
+            plot=plot,
+        )
     )
-
-
-def _finalize(value: object) -> object:
-    """Clean what goes into the page: tests print what they like, the page has to be UTF-8."""
-    plain = isinstance(value, str) and not isinstance(value, Markup)
-    return clean(str(value)) if plain else value
 
 
 def _tests(run: Run) -> list[Test]:

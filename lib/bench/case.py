@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What is measured: a few settings, each in several ways, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+# The first is what the others are compared with.
+WAYS = {
+    "recv": "recv(2), buffers of 64 KiB",
+    "uring": "io_uring RECV, multishot, buffers of 64 KiB",
+    "copied": "RECV_ZC of a queue that is not bound: everything is copied",
+    "zero-copy": "RECV_ZC of a queue that is bound to the region",
+}
+BASE = "recv"
+# Bytes a write, connections at once, bytes a packet.
+SIZES, FLOWS, MTUS = (1 << 10, 8 << 10, 64 << 10), (1, 4), (1500, 9000)
+ROUNDS = 5
+
+
+@dataclass(frozen=True, order=True)
+class Setting:
+    """What the sender does, and what the link takes."""
+
+    mtu: int
+    flows: int
+    size: int
+
+    def __str__(self) -> str:
+        flows = "1 flow" if self.flows == 1 else f"{self.flows} flows"
+        return f"{size_of(self.size)} writes, {flows}, MTU {self.mtu}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One measurement to make."""
+
+    round: int
+    setting: Setting
+    way: str
+
+
+def size_of(count: int) -> str:
+    """A size in the unit that it is a multiple of."""
+    for shift, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if count and not count % (1 << shift):
+            return f"{count >> shift} {unit}"
+    return f"{count} bytes"
+
+
+def settings(
+    sizes: Iterable[int] = SIZES, flows: Iterable[int] = FLOWS, mtus: Iterable[int] = MTUS
+) -> list[Setting]:
+    """All combinations; those of an MTU lie together, as changing it takes a while."""
+    found = product(sorted(set(mtus)), sorted(set(flows)), sorted(set(sizes)))
+    return [Setting(*one) for one in found]
+
+
+def steps(wanted: Sequence[Setting], rounds: int, ways: Sequence[str] = ()) -> Iterator[Step]:
+    """All measurements, in their order.
+
+    The ways take turns, so that whatever else the machine does meets all of them alike; each
+    round begins with another one, as the first of a setting finds the machine in the state that
+    the setting before left.
+    """
+    names = list(ways or WAYS)
+    for number in range(rounds):
+        turn = number % len(names)
+        for setting in wanted:
+            for way in names[turn:] + names[:turn]:
+                yield Step(number, setting, way)
+
+
+def length(rate: float, seconds: float, setting: Setting) -> int:
+    """How many bytes a measurement sends that is to take so long, given a first one's rate.
+
+    The same for each flow, in whole writes.
+    """
+    unit = setting.flows * setting.size
+    least = max(1 << 20, unit)
+    return -(-max(least, min(int(rate * seconds), 8 << 30)) // unit) * unit

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What was measured as one page for browsers: ratios, what they are ratios of, each round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+
+from lib.bench.case import WAYS, Setting, size_of
+from lib.bench.measurement import Measurement
+from lib.bench.summary import Row, Spread
+from lib.bench.table import CAVEAT, HEAD, NOTES, cells
+from lib.report.page import boxes, plot
+from lib.report.page.template import environment
+from lib.report.series import Series
+
+_LOOK = {way: f"s{number}" for number, way in enumerate(WAYS)}
+Pick = Callable[[Row], Spread | None]
+
+# Title, unit and what it is of a row.
+_FIGURES: dict[str, tuple[str, Pick]] = {
+    "Goodput": ("ratio to recv(2)", lambda row: row.ratios.get("goodput")),
+    "Receiver's CPU time": ("ratio to recv(2)", lambda row: row.ratios.get("receiver")),
+    "CPU time of the machine": ("ratio to recv(2)", lambda row: row.ratios.get("machine")),
+    "Goodput, absolute": ("GiB/s", lambda row: row.metrics["goodput"]),
+    "Receiver's CPU time, absolute": ("s/GiB", lambda row: row.metrics["receiver"]),
+}
+
+
+def render(facts: Mapping[str, str], rows: Sequence[Row], found: Sequence[Measurement]) -> str:
+    """Return the page."""
+    return (
+        environment()
+        .get_template("bench.html")
+        .render(
+            facts={name: value for name, value in facts.items() if value},
+            caveat=CAVEAT,
+            notes=NOTES,
+            head=HEAD,
+            ways=WAYS,
+            tables=[
+                (str(setting), [cells(row) for row in group])
+                for setting, group in groupby(rows, lambda row: row.setting)
+            ],
+            figures=[(title, _figures(title, rows)) for title in _FIGURES],
+            rounds=[figure for figure in map(_round_plot, *_by_setting(found)) if figure],
+            box=boxes,
+            plot=plot,
+            looks=_LOOK,
+        )
+    )
+
+
+def _figures(title: str, rows: Sequence[Row]) -> list[boxes.Boxes]:
+    """One for each MTU and number of flows: a group for each size of a write."""
+    unit, pick = _FIGURES[title]
+    figures = []
+    for (mtu, flows), some in groupby(rows, lambda row: (row.setting.mtu, row.setting.flows)):
+        groups = []
+        for size, few in groupby(some, lambda row: row.setting.size):
+            drawn = [
+                (row.way, _LOOK[row.way], spread)
+                for row in few
+                if (spread := pick(row)) is not None
+            ]
+            groups.append((f"{size_of(size)} writes", drawn))
+        figures.append(boxes.boxes(f"MTU {mtu}, flows: {flows}", unit, groups))
+    return figures
+
+
+def _by_setting(found: Sequence[Measurement]) -> tuple[list[Setting], list[list[Measurement]]]:
+    grouped: dict[Setting, list[Measurement]] = {}
+    for one in found:
+        grouped.setdefault(one.setting, []).append(one)
+    return list(grouped), list(grouped.values())
+
+
+def _round_plot(setting: Setting, found: Sequence[Measurement]) -> plot.Plot | None:
+    """Goodput by round; None if there is only one, or some are missing."""
+    values = {
+        way: tuple(round(1024 * one.goodput, 1) for one in found if one.way == way) for way in WAYS
+    }
+    counts = {len(column) for column in values.values()}
+    if len(counts) > 1 or max(counts) < 2:
+        return None
+    times = tuple(float(number) for number in range(1, max(counts) + 1))
+    return plot.plot(Series(f"{setting}: MiB/s", times, values))

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0
+"""`bench`: run selftests/zctap/bench.py, in a guest or here, and report what it measures."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from lib.bench.measurement import Measurement
+from lib.bench.summary import as_json, summary
+from lib.bench.table import table
+from lib.report.ktap import clean
+from lib.report.page import bench as page
+from lib.report.progress import clock
+from lib.run import outputs
+from lib.run.options import Options
+from lib.run.program import Place
+from lib.say import say, say_by
+
+# In a log, one line at most this often (s).
+_LOG_EVERY = 30.0
+_BAR = "{desc} {percentage:3.0f}%|{bar:30}| {n_fmt}/{total_fmt}, {remaining} left"
+
+
+class Follower:
+    """Takes the lines as they come, and shows how far it has got."""
+
+    def __init__(self) -> None:
+        self.found: list[Measurement] = []
+        self.profiles: list[dict[str, str]] = []
+        self.kernel, self.total = "", 0
+        self._rest = b""
+        self._started = self._shown = time.monotonic()
+        self._bar: tqdm[NoReturn] | None = None
+
+    def feed(self, piece: bytes) -> None:
+        """Take a piece of what it prints."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            self._line(line.decode(errors="replace"))
+
+    def _line(self, line: str) -> None:
+        try:
+            event = json.loads(line)
+            kind = event.pop("ev")
+            if kind == "measurement":
+                self.found.append(Measurement.of(event))
+                self._progress()
+            elif kind == "profile":
+                self.profiles.append({name: str(value) for name, value in event.items()})
+            elif kind == "plan":
+                self._begin(str(event["kernel"]), int(event["total"]))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            # What is wrong there, in words.
+            say(clean(line))
+
+    def _begin(self, kernel: str, total: int) -> None:
+        self.kernel, self.total = kernel, total
+        self._started = self._shown = time.monotonic()
+        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+            self._bar = tqdm(
+                total=total, desc="bench", bar_format=_BAR, leave=False, dynamic_ncols=True
+            )
+            say_by(lambda line: tqdm.write(line, file=sys.stderr))
+
+    def _progress(self) -> None:
+        done, now = len(self.found), time.monotonic()
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+        elif now - self._shown > _LOG_EVERY:
+            self._shown = now
+            left = (self.total - done) * (now - self._started) / done
+            say(f"bench: {done} of {self.total}, {clock(left)} left")
+
+    def close(self) -> None:
+        """It is over; say what was not a whole line."""
+        say_by(None)
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        if self._rest:
+            say(clean(self._rest.decode(errors="replace")))
+
+
+def run(options: Options, place: Place) -> int:
+    """Measure, and report; return the exit status. Raises Trouble."""
+    started, follower = time.monotonic(), Follower()
+    try:
+        status = place.run("selftests.zctap.bench", _arguments(options), follower.feed)
+    finally:
+        follower.close()
+    for profile in follower.profiles:
+        print(f"RECV_ZC {profile['way']}, {profile['setting']}, {profile['bytes']} bytes:")
+        print(clean(profile["text"].strip()), end="\n\n")
+    if not follower.found:
+        return status
+    rows = summary(follower.found)
+    print(table(rows))
+    facts = {**place.facts, "kernel": follower.kernel}
+    facts["wall time"] = clock(time.monotonic() - started)
+    if options.json:
+        report = {
+            "facts": facts,
+            "rows": as_json(rows),
+            "measurements": [json.loads(one.to_json()) for one in follower.found],
+        }
+        outputs.write(options.json, json.dumps(report, indent=1).encode() + b"\n")
+    if options.html:
+        outputs.write(options.html, page.render(facts, rows, follower.found).encode())
+    return status
+
+
+def _arguments(options: Options) -> list[str]:
+    words = [f"--rounds={options.rounds}"] if options.rounds else []
+    for name in ("sizes", "flows", "mtus"):
+        if values := getattr(options, name):
+            words.append(f"--{name}={','.join(map(str, values))}")
+    return [*words, "--loop"] if options.loop else words

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Multishot RECV on any number of sockets, at next to no cost: what others are measured against."""
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+
+from lib.uring import op
+from lib.uring.abi import CQE_BUFFER_SHIFT, CqeFlag
+from lib.uring.batch import Batches
+from lib.uring.buffers import BufferPool
+from lib.uring.ring import PATIENCE, Ring
+
+# Enumerators take several times as long as numbers.
+_BUFFER, _MORE = int(CqeFlag.BUFFER), int(CqeFlag.MORE)
+
+
+class RecvDrain:
+    """Receives from sockets until each has ended; nobody looks at the bytes."""
+
+    def __init__(self, ring: Ring, socks: Sequence[socket.socket], pool: BufferPool) -> None:
+        self.batches, self.pool = Batches(ring), pool
+        self.total = self.completions = self.again = 0
+        self.open = set(range(len(socks)))
+        self._entries = pool.prepared()
+        self._requests = [op.recv_select(one.fileno(), pool.bgid, multishot=True) for one in socks]
+        for number, request in enumerate(self._requests):
+            self.batches.push(request, number)
+
+    def run(self, timeout: float = PATIENCE) -> None:
+        """Receive. Raises OSError, TimeoutError if nothing comes for so many seconds."""
+        while self.open:
+            self._step(timeout)
+
+    def _step(self, timeout: float) -> None:
+        used: list[bytes] = []
+        ended: list[tuple[int, int]] = []
+        has_buffer, has_more, shift, entries = _BUFFER, _MORE, CQE_BUFFER_SHIFT, self._entries
+        total = count = 0
+        for number, res, flags in self.batches.wait(timeout):
+            count += 1
+            if flags & has_buffer:
+                used.append(entries[flags >> shift])
+            if res > 0:
+                total += res
+            if not flags & has_more:
+                ended.append((number, res))
+        self.batches.done()
+        self.total += total
+        self.completions += count
+        if used:
+            self.pool.extend(b"".join(used))
+            self.pool.publish()
+        for number, res in ended:
+            if res == 0:
+                self.open.discard(number)
+            elif res > 0 or res == -errno.ENOBUFS:
+                self.again += 1
+                self.batches.push(self._requests[number], number)
+            else:
+                raise OSError(-res, f"RECV: {os.strerror(-res)}")

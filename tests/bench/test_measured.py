@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Medians, ratios, the table and the page, of measurements that are easy to work out."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from lib.bench.case import Setting
+from lib.bench.measurement import GIB, Cpu, Measurement
+from lib.bench.summary import Spread, summary
+from lib.bench.table import table
+from lib.report.page.bench import render
+from tests.report.test_page import Elements
+
+ONE = Setting(1500, 1, 65536)
+BASE = Measurement(
+    "recv", ONE, 0, GIB, 2.0, Cpu(0.5, 1.5), Cpu(0, 1), 4.0, 0, 0, 0, 16384, 16384, 0
+)
+
+
+def found() -> list[Measurement]:
+    """Three rounds, the machine slower in each; zero-copy takes half as long and half the CPU."""
+    rounds = [replace(BASE, round=at, seconds=2.0 + at) for at in range(3)]
+    zero = [
+        replace(
+            one,
+            way="zero-copy",
+            seconds=one.seconds / 2,
+            receiver=Cpu(0.25, 0.75),
+            zero_copy=one.bytes - 1024,
+            copied=1024,
+            cqes=100,
+            calls=10,
+        )
+        for one in rounds
+    ]
+    return [*zero, *rounds, replace(BASE, way="uring", setting=replace(ONE, flows=4))]
+
+
+def test_spread():
+    assert Spread.of([4.0]) == Spread(4.0, 4.0, 4.0, 4.0, 4.0)
+    assert Spread.of([1.0, 2.0, 3.0, 4.0, 10.0]) == Spread(3.0, 2.0, 4.0, 1.0, 10.0)
+
+
+def test_ratios_are_taken_round_by_round():
+    base, zero, other = summary(found())
+    assert (base.way, zero.way, zero.count) == ("recv", "zero-copy", 3)
+    # The same in each round, whatever the machine did.
+    assert zero.ratios["goodput"] == Spread(2.0, 2.0, 2.0, 2.0, 2.0)
+    assert zero.ratios["receiver"].median == 0.5
+    assert base.metrics["goodput"].median == pytest.approx(1 / 3)
+    assert zero.metrics["copied share"].median == pytest.approx(1024 / GIB)
+    assert other.ratios == {}
+
+
+def test_measurements_travel_as_json():
+    for one in found():
+        assert Measurement.of(json.loads(one.to_json())) == one
+    for bad in ({}, {"setting": 1}, {**json.loads(BASE.to_json()), "more": 1}):
+        with pytest.raises((TypeError, ValueError)):
+            Measurement.of(bad)
+
+
+def test_table():
+    lines = table(summary(found())).splitlines()
+    assert lines[3] == "64 KiB writes, 1 flow, MTU 1500"
+    assert lines[4].split()[:4] == ["recv", "1.00", "[1.00", "1.00]"]
+    assert lines[5].split()[:4] == ["zero-copy", "2.00", "[2.00", "2.00]"]
+    assert "0.25+0.75" in lines[5]
+    assert lines[7] == "64 KiB writes, 4 flows, MTU 1500"
+    assert lines[8].split()[1] == "-"
+
+
+def test_page_is_all_there_and_escaped():
+    text = render({"kernel": "6.1 <b>", "nothing": ""}, summary(found()), found())
+    assert "6.1 &lt;b&gt;" in text
+    assert "<b>" not in text
+    assert "nothing" not in text
+    assert Elements(text).found
+    assert text.count("<figure>") == 5 * 2
+    assert 'class="s3"' in text
+    assert "http" not in text.replace("http-equiv", "")
