@@ -54,8 +54,13 @@ class Drain:
     """Receives from sockets until each has ended.
 
     sink: called with the number of the socket and a view of each piece, which is good until it
-    returns; without one nobody looks at the bytes. meta: the group for metadata buffers. Raises
-    OSError. What a piece says is checked only as far as it is used: see Receiver.
+    returns; without one nobody looks at the bytes. Raises OSError. What a piece says is checked
+    only as far as it is used: see Receiver.
+
+    meta: the group for metadata buffers. Each may report `readlen` bytes before any page goes
+    back, while TCP takes them for read and lets the peer send on. So the region has to have room
+    for all of that, for what the receive buffers take (twice SO_RCVBUF each) and for the device's
+    own; else frames are dropped, and what comes behind them is copied, as it is out of order.
     """
 
     def __init__(

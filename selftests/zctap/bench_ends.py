@@ -56,7 +56,8 @@ class Receiving:
         self.region.register(self.ring)
         self.fill = FillRing(self.ring, _FILL, self.region)
         self.copy = CopyRing(self.ring, _COPY, _BUFFERS, _BUFFER)
-        self.meta = BufferPool(self.ring, _META, 64, IOVS * 16)
+        # As many as the others have buffers: a batch is as much of the stream, and fits the region.
+        self.meta = BufferPool(self.ring, _META, _BUFFERS, IOVS * 16)
         with end.ns.entered():
             self.ifq = Ifq(
                 self.ring,

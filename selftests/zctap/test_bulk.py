@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A bulk stream that is read as it comes: nearly all of it without a copy, in flat memory."""
+
+import socket
+import zlib
+
+import pytest
+
+from fixtures.multishot import DEFERRED
+from fixtures.stations import META, MakeStation
+from lib.child import Child, Hear, Say
+from lib.deadline import scaled
+from lib.pattern import Pattern
+from lib.procfs import status_kib
+from lib.uring import BufferPool
+from lib.zctap import Drain
+from lib.zctap.drain import IOVS
+
+contract = pytest.mark.contract
+
+BLOCK, WARM, LENGTH = 1 << 20, 8 << 20, 48 << 20
+READLEN = 1 << 16
+SHARE = 0.998  # the RFC's author saw 0.9981
+GROWTH = 1024  # KiB
+
+
+@contract("DEV-1", "RECV-21", "RECV-24", "RECV-29")
+@pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
+def test_bulk_stream(make_station: MakeStation, seed: int, family: int) -> None:
+    """48 MiB come whole, 99.8 % of them by way of the region, and take up no memory.
+
+    However long nobody reads, what is on its way fits the region and the receive buffer: half a
+    region each for that and for a batch. Else frames would be dropped, and those behind them be
+    copied, or they would be put together to save memory.
+    """
+    station = make_station(pages=512, ring_flags=DEFERRED)
+    flow = station.flow(family, rcvbuf=station.region.size // 4)
+    block, checksum = Pattern(seed).slice(0, BLOCK), 0
+    assert station.fill
+
+    def send(say: Say, _hear: Hear) -> None:
+        sent = 0
+        with socket.socket(fileno=flow.tcp.tx.detach()) as sock:
+            sock.setblocking(True)
+            for _ in range(LENGTH // BLOCK):
+                sock.sendall(block)
+                sent = zlib.crc32(block, sent)
+        say(f"{sent:x}")
+
+    def look(_number: int, data: memoryview) -> None:
+        nonlocal checksum
+        checksum = zlib.crc32(data, checksum)
+
+    drain = Drain(
+        station.ring,
+        station.zctap,
+        [flow.tcp.rx],
+        region=station.region,
+        fill=station.fill,
+        copy=station.copy,
+        meta=BufferPool(station.ring, META, station.region.size // 4 // READLEN, IOVS * 16),
+        readlen=READLEN,
+        sink=look,
+    )
+    with Child(send) as child:
+        drain.run(WARM, scaled(5))
+        before = status_kib("RssAnon")
+        drained = drain.run(LENGTH, scaled(5))
+        growth = status_kib("RssAnon") - before
+        assert child.hear() == f"{checksum:x}"
+    assert drained.total == LENGTH
+    assert drained.zero_copy >= SHARE * LENGTH, drained
+    assert growth < GROWTH, f"{growth} KiB more than after {WARM >> 20} MiB"
