@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from lib.sizes import size_of
+
 # The first is what the others are compared with.
 WAYS = {
     "recv": "recv(2), buffers of 64 KiB",
@@ -40,14 +42,6 @@ class Step:
     round: int
     setting: Setting
     way: str
-
-
-def size_of(count: int) -> str:
-    """A size in the unit that it is a multiple of."""
-    for shift, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if count and not count % (1 << shift):
-            return f"{count >> shift} {unit}"
-    return f"{count} bytes"
 
 
 def settings(

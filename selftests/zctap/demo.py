@@ -16,6 +16,8 @@ from collections.abc import Callable
 
 from lib.child import Child, Hear, Say
 from lib.pattern import Pattern
+from lib.procfs import status_kib
+from lib.sizes import size_of
 from lib.softirq import Flusher
 from lib.uring import PAGE, Ring
 from lib.zctap import CopyRing, FillRing, Ifq, NoZctap, Receiver, probe, wait_at_rest, wait_gone
@@ -30,15 +32,6 @@ BLOCK = 1 << 20  # bytes that the stream repeats
 def tell(what: str, text: str) -> None:
     """Print a line, at once."""
     print(f"{what:<9} {text}", flush=True)
-
-
-def size_of(count: float) -> str:
-    """A number of bytes as people read it."""
-    for unit in ("bytes", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.1f} {unit}".replace(".0 bytes", " bytes")
-        count /= 1024
-    return f"{count:.1f} GiB"
 
 
 def open_socket(end: End, options: argparse.Namespace) -> socket.socket:
@@ -75,6 +68,7 @@ class Watch:
     def __init__(self, ifq: Ifq) -> None:
         self.tally, self.checksum, self._entry = Tally(), 0, ifq.entry
         self._begin = self._said = time.monotonic()
+        self._warm: int | None = None  # KiB of memory, once all of it has been in use
 
     def add(self, chunks: list[Chunk]) -> None:
         """These pieces of the stream have arrived, in this order."""
@@ -84,6 +78,8 @@ class Watch:
         if time.monotonic() - self._said >= 1:
             self._said = time.monotonic()
             self.say(f"{self._said - self._begin:.0f} s")
+            if self._warm is None:
+                self._warm = status_kib("RssAnon")
 
     def say(self, when: str) -> None:
         """Print where the bytes and the pages are."""
@@ -93,6 +89,8 @@ class Watch:
         if self._entry:
             now = self._entry.accounting()
             text += f"; pages: {now.free} free, {now.driver} driver, {now.skb} skb, {now.user} user"
+        if self._warm is not None:
+            text += f"; memory: {status_kib('RssAnon') - self._warm:+} KiB"
         tell(when, text)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 import pytest
 
-from lib.bench.case import WAYS, Setting, length, settings, size_of, steps
+from lib.bench.case import WAYS, Setting, length, settings, steps
 
 
 def test_every_round_has_everything_and_begins_with_another_way():
@@ -27,10 +27,3 @@ def test_length_is_whole_writes_on_every_flow(rate: float, setting: Setting):
     found = length(rate, 0.5, setting)
     assert found % (setting.size * setting.flows) == 0
     assert 1 << 20 <= found <= 9 << 30
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 bytes"), (1000, "1000 bytes"), (65536, "64 KiB"), (1 << 20, "1 MiB")]
-)
-def test_sizes(count: int, text: str):
-    assert size_of(count) == text

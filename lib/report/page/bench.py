@@ -6,13 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
-from lib.bench.case import WAYS, Setting, size_of
+from lib.bench.case import WAYS, Setting
 from lib.bench.measurement import Measurement
 from lib.bench.summary import Row, Spread
 from lib.bench.table import CAVEAT, HEAD, NOTES, cells
 from lib.report.page import boxes, plot
 from lib.report.page.template import environment
 from lib.report.series import Series
+from lib.sizes import size_of
 
 _LOOK = {way: f"s{number}" for number, way in enumerate(WAYS)}
 Pick = Callable[[Row], Spread | None]
