@@ -96,7 +96,7 @@ def run(options: Options, place: Place) -> int:
         follower.close()
     for profile in follower.profiles:
         print(f"RECV_ZC {profile['way']}, {profile['setting']}, {profile['bytes']} bytes:")
-        print(clean(profile["text"].strip()), end="\n\n")
+        print(*map(clean, profile["text"].strip().splitlines()), sep="\n", end="\n\n")
     if not follower.found:
         return status
     rows = summary(follower.found)

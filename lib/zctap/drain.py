@@ -13,6 +13,7 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from lib.uring import BufferPool, CqeFlag, RecvSend, Ring, Sqe, SqeFlag
 from lib.uring.abi import CQE_BUFFER_SHIFT
@@ -20,18 +21,20 @@ from lib.uring.batch import Batches
 from lib.uring.ring import PATIENCE
 from lib.zctap.abi import IOV, IOV_SIZE, addr3
 from lib.zctap.probe import Zctap
-from lib.zctap.receiver import ContractError
+from lib.zctap.receiver import ContractError, Receiver
 from lib.zctap.rings import CopyRing, FillRing
 from lib.zerocopy import Region
 
 IOVS = 64  # of a metadata buffer
+_READLEN = 1 << 16  # bytes that a completion reports at most
+_MOST = 64  # metadata buffers
 # Of so many iovs in a row: length, group and buffer of each, one after the other.
 _OF = [struct.Struct("<" + "4xIHH4x" * count) for count in range(IOVS + 1)]
 
 # Enumerators take several times as long as numbers.
 _BUFFER, _MORE = int(CqeFlag.BUFFER), int(CqeFlag.MORE)
 
-Sink = Callable[[int, memoryview], None]
+Sink = Callable[[int, memoryview, bool], None]
 
 
 @dataclass
@@ -53,9 +56,9 @@ class Drained:
 class Drain:
     """Receives from sockets until each has ended.
 
-    sink: called with the number of the socket and a view of each piece, which is good until it
-    returns; without one nobody looks at the bytes. Raises OSError. What a piece says is checked
-    only as far as it is used: see Receiver.
+    sink: called with the number of the socket, a view of each piece, which is good until it
+    returns, and whether it came without a copy; if None, nobody looks at the bytes. Raises
+    OSError. What a piece says is checked only as far as it is used: see Receiver.
 
     meta: the group for metadata buffers. Each may report `readlen` bytes before any page goes
     back, while TCP takes them for read and lets the peer send on. So the region has to have room
@@ -73,7 +76,7 @@ class Drain:
         fill: FillRing,
         copy: CopyRing,
         meta: BufferPool,
-        readlen: int = 1 << 16,
+        readlen: int = _READLEN,
         sink: Sink | None = None,
     ) -> None:
         if meta.size != IOVS * IOV_SIZE:
@@ -100,6 +103,28 @@ class Drain:
         self._metas: list[int] = []
         for number, request in enumerate(self._requests):
             self.batches.push(request, number)
+
+    @classmethod
+    def of(cls, receiver: Receiver, group: int, sink: Sink | None = None) -> Self:
+        """One for a receiver's socket, with its buffers, and a group of its own for metadata.
+
+        A batch is a quarter of the region at most.
+        """
+        region, fill = receiver.region, receiver.fill
+        if region is None or fill is None:
+            raise ValueError("there is no region, or no ring to give its pages back by")
+        count = max(1, min(_MOST, region.size // 4 // _READLEN))
+        meta = BufferPool(receiver.ring, group, count, IOVS * IOV_SIZE)
+        return cls(
+            receiver.ring,
+            receiver.zctap,
+            [receiver.sock],
+            region=region,
+            fill=fill,
+            copy=receiver.copy,
+            meta=meta,
+            sink=sink,
+        )
 
     def run(self, total: int | None = None, timeout: float = PATIENCE) -> Drained:
         """Receive until all sockets have ended, or `total` bytes have come.
@@ -165,9 +190,9 @@ class Drain:
         iovs = self.meta.memory.view[at : at + count * IOV_SIZE]
         for offset, length, group, bid, _, _ in IOV.iter_unpack(iovs):
             if group == self.region.index:
-                self.sink(number, self.region.piece(bid, offset, length))  # type: ignore[misc]
+                self.sink(number, self.region.piece(bid, offset, length), True)  # type: ignore[misc]
             else:
-                self.sink(number, self.copy.buffer(bid, length, offset))  # type: ignore[misc]
+                self.sink(number, self.copy.buffer(bid, length, offset), False)  # type: ignore[misc]
 
     def _give_back(self) -> None:
         try:

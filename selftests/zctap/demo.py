@@ -20,11 +20,12 @@ from lib.procfs import status_kib
 from lib.sizes import size_of
 from lib.softirq import Flusher
 from lib.uring import PAGE, Ring
-from lib.zctap import CopyRing, FillRing, Ifq, NoZctap, Receiver, probe, wait_at_rest, wait_gone
-from lib.zerocopy import Chunk, Region, Tally
+from lib.zctap import CopyRing, Drain, FillRing, Ifq, NoZctap, Receiver, probe
+from lib.zctap.rest import wait_at_rest, wait_gone
+from lib.zerocopy import Chunk, Region
 from netns import End, Link, Unsupported, packet
 
-QUEUE, FILL, COPY = 1, 10, 20
+QUEUE, FILL, COPY, META = 1, 10, 20, 30
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 BLOCK = 1 << 20  # bytes that the stream repeats
 
@@ -66,15 +67,18 @@ class Watch:
     """Counts what arrives, and says every second how it goes."""
 
     def __init__(self, ifq: Ifq) -> None:
-        self.tally, self.checksum, self._entry = Tally(), 0, ifq.entry
+        self.came = {True: 0, False: 0}  # bytes without a copy, and others
+        self.checksum, self._entry = 0, ifq.entry
         self._begin = self._said = time.monotonic()
         self._warm: int | None = None  # KiB of memory, once all of it has been in use
 
-    def add(self, chunks: list[Chunk]) -> None:
-        """These pieces of the stream have arrived, in this order."""
-        for chunk in chunks:
-            self.checksum = zlib.crc32(chunk.data, self.checksum)
-        self.tally.add(chunks)
+    def look(self, _number: int, data: memoryview, zero_copy: bool) -> None:
+        """This is the next piece of the stream."""
+        self.checksum = zlib.crc32(data, self.checksum)
+        self.came[zero_copy] += len(data)
+
+    def tick(self) -> None:
+        """Say how it goes, every second."""
         if time.monotonic() - self._said >= 1:
             self._said = time.monotonic()
             self.say(f"{self._said - self._begin:.0f} s")
@@ -83,9 +87,9 @@ class Watch:
 
     def say(self, when: str) -> None:
         """Print where the bytes and the pages are."""
-        tally, seconds = self.tally, max(time.monotonic() - self._begin, 1e-9)
-        text = f"{size_of(tally.zero_copy)} zero-copy, {size_of(tally.copied)} copied"
-        text += f", {size_of(tally.total / seconds)}/s"
+        rate = sum(self.came.values()) / max(time.monotonic() - self._begin, 1e-9)
+        text = f"{size_of(self.came[True])} zero-copy, {size_of(self.came[False])} copied"
+        text += f", {size_of(rate)}/s"
         if self._entry:
             now = self._entry.accounting()
             text += f"; pages: {now.free} free, {now.driver} driver, {now.skb} skb, {now.user} user"
@@ -112,12 +116,14 @@ def stream(link: Link, receiver: Receiver, ifq: Ifq, peer: Child, single: int) -
             peer.say("next")
             chunks = receiver.receive()
             dump(number, tap.recv(1 << 16), chunks)
-            watch.add(chunks)
+            for chunk in chunks:
+                watch.look(number, chunk.data, chunk.zero_copy)
             receiver.give_back(chunks)
     peer.say("the rest")
-    while chunks := receiver.receive():
-        watch.add(chunks)
-        receiver.give_back(chunks)
+    drain = Drain.of(receiver, META, watch.look)  # one request, and completions by the batch
+    while drain.open:
+        drain.step()
+        watch.tick()
     watch.say("total")
     return watch
 
@@ -165,7 +171,7 @@ def receive(options: argparse.Namespace) -> int:
                 receiver = Receiver(ring, zctap, sock, region=region, copy=copy, fill=fill)
                 watch = stream(link, receiver, ifq, peer, options.dump)
             theirs, ours = peer.hear(), f"{watch.checksum:08x}"
-        share = watch.tally.zero_copy / max(watch.tally.total, 1)
+        share = watch.came[True] / max(sum(watch.came.values()), 1)
         tell("share", f"{share:.2%} of the bytes without a copy")
         tell("checksum", f"sent {theirs}, received {ours}" + ("" if theirs == ours else ": WRONG"))
         account(ifq, region, fill, link)
@@ -179,8 +185,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--dump", type=int, default=0, help="frames to show one by one first")
     parser.add_argument("--pages", type=int, default=512, help="of the region")
     parser.add_argument("--family", type=int, choices=(4, 6), default=4, help="IP version")
+    options = parser.parse_args(arguments)
+    # The frames that are shown are the first of the stream, and there is something behind them.
+    options.bytes = max(options.bytes, 50 * options.dump * (options.dump + 1) + 1)
     try:
-        return receive(parser.parse_args(arguments))
+        return receive(options)
     except (NoZctap, Unsupported, PermissionError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 2

@@ -27,7 +27,7 @@ def drain_of(station: Station, flows: list[Flow], metas: int = 16, readlen: int 
         copy=station.copy,
         meta=BufferPool(station.ring, META, metas, IOVS * 16),
         readlen=readlen,
-        sink=lambda number, data: flows[number].tcp.check.check(data),
+        sink=lambda number, data, _zero_copy: flows[number].tcp.check.check(data),
     )
 
 

@@ -71,8 +71,8 @@ def given(pool: BufferPool) -> list[int]:
 
 
 def test_bytes_are_counted_by_group_and_all_goes_back_once(drain: Drain) -> None:
-    seen: list[tuple[int, bytes]] = []
-    drain.sink = lambda number, data: seen.append((number, bytes(data)))
+    seen: list[tuple[int, bytes, bool]] = []
+    drain.sink = lambda number, data, zero: seen.append((number, bytes(data), zero))
     drain.region.memory.view[4096:4101] = b"first"
     drain.copy.memory.view[103:107] = b"copy"
     canned(drain).due = [
@@ -89,8 +89,8 @@ def test_bytes_are_counted_by_group_and_all_goes_back_once(drain: Drain) -> None
     assert list(drain.fill.given) == [1, 1, 1]
     assert given(drain.copy) == [1, 0]
     assert given(drain.meta) == [0, 1, 2]
-    assert seen[0] == (0, b"first")
-    assert seen[2] == (1, b"copy")
+    assert seen[0] == (0, b"first", True)
+    assert seen[2] == (1, b"copy", False)
 
 
 def test_requests_that_end_go_on_until_the_stream_ends(drain: Drain) -> None:
