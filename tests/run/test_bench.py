@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0
+"""`bench` on the host's side: what it makes of the lines that come, and the files it leaves."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from lib.bench.case import WAYS, Setting
+from lib.bench.measurement import Cpu, Measurement
+from lib.run import bench
+from lib.run.options import parse
+from lib.run.program import Feed
+
+
+def line(way: str, number: int) -> bytes:
+    setting = Setting(1500, 1, 65536)
+    cpu = Cpu(0.1, 0.2)
+    one = Measurement(way, setting, number, 1 << 20, 0.5, cpu, cpu, 1.0, 0, 0, 16, 4, 16, 0)
+    return json.dumps({"ev": "measurement", **json.loads(one.to_json())}).encode() + b"\n"
+
+
+class Canned:
+    """A place where these lines are printed, in pieces that end anywhere."""
+
+    facts = {"machine": "none"}
+
+    def __init__(self, text: bytes, status: int = 0) -> None:
+        self.text, self.status = text, status
+        self.arguments: list[str] = []
+
+    def run(self, module: str, arguments: Sequence[str], feed: Feed) -> int:
+        """Feed it."""
+        assert module == "selftests.zctap.bench"
+        self.arguments = list(arguments)
+        for at in range(0, len(self.text), 7):
+            feed(self.text[at : at + 7])
+        return self.status
+
+
+def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    text = b'{"ev": "plan", "total": 8, "kernel": "6.1"}\n'
+    text += b"".join(line(way, number) for number in range(2) for way in WAYS)
+    place = Canned(text + b"a warning\x1b\n")
+    files = (tmp_path / "x.json", tmp_path / "x.html")
+    asked = ["--rounds", "2", "--sizes", "64K", "--json", str(files[0]), "--html", str(files[1])]
+    assert bench.run(parse(["bench", *asked]), place) == 0
+    assert place.arguments == ["--rounds=2", "--sizes=65536"]
+    printed = capsys.readouterr()
+    assert "64 KiB writes, 1 flow, MTU 1500" in printed.out
+    assert printed.err == "a warning?\n"
+    report = json.loads(files[0].read_text())
+    assert len(report["measurements"]) == 8
+    assert [row["way"] for row in report["rows"]] == list(WAYS)
+    assert report["rows"][1]["ratios"]["goodput"]["median"] == 1.0
+    assert report["facts"]["kernel"] == "6.1"
+    assert "<svg" in files[1].read_text()
+
+
+@pytest.mark.parametrize(
+    "text", [b"bench: no zctap in this kernel\n", b"bench: no zctap in this kernel"]
+)
+def test_what_cannot_run_says_why(text: bytes, capsys: pytest.CaptureFixture[str]):
+    assert bench.run(parse(["bench"]), Canned(text, 2)) == 2
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "bench: no zctap in this kernel\n")
+
+
+def test_profile_keeps_its_lines(capsys: pytest.CaptureFixture[str]):
+    event = {"ev": "profile", "way": "copied", "setting": "s", "bytes": 1, "text": "one\ntwo"}
+    bench.run(parse(["bench", "--loop"]), Canned(json.dumps(event).encode() + b"\n"))
+    assert "\none\ntwo\n" in capsys.readouterr().out
