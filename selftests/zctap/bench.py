@@ -104,14 +104,19 @@ class Bench:
         )
 
     def calibrate(self, setting: Setting, seconds: float) -> int:
-        """How many bytes take so long, by the way that all are compared with."""
-        count = length(0, 0, setting)
-        while True:
+        """How many bytes take so long, by the way that all are compared with.
+
+        By the better of two transfers that are not too short: a machine that is busy makes one
+        take longer now and then, none shorter.
+        """
+        count, best, enough = length(0, 0, setting), 0.0, 0
+        while enough < 2:
             found = self.transfer(setting, BASE, count)
             took = found["end"] - found["begin"]
-            if took >= seconds / 4:
-                return length(count / took, seconds, setting)
-            count *= 4
+            best = max(best, count / took)
+            enough += took >= seconds / 4
+            count = max(count, length(best, seconds / 2, setting))
+        return length(best, seconds, setting)
 
 
 def measure_all(bench: Bench, wanted: Sequence[Setting], options: argparse.Namespace) -> None:
