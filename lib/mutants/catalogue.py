@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The catalogue of mutants: kernel/mutants/*.toml, one table `[[mutant]]` each (docs/mutants.md)."""
+"""The catalogue of mutants: kernel/mutants/*.toml, tables `[[mutant]]` (see docs/mutants.md)."""
 
 from __future__ import annotations
 
