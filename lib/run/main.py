@@ -5,7 +5,18 @@ from __future__ import annotations
 
 import time
 
-from lib.run import bisect, compare, demo, in_guest, known, on_host, outputs, project, timing
+from lib.run import (
+    bisect,
+    compare,
+    demo,
+    in_guest,
+    known,
+    mutants,
+    on_host,
+    outputs,
+    project,
+    timing,
+)
 from lib.run.options import Options
 from lib.run.resume import NoStart
 from lib.say import say
@@ -34,6 +45,8 @@ def _run(options: Options) -> int:
         return timing.report(options)
     if options.command == "bisect":
         return bisect.run(options)
+    if options.command == "mutants":
+        return mutants.run(options)
     if options.host:
         return demo.on_host(options) if options.command == "demo" else on_host.run(options, started)
     checks = project.check() if options.command == "self" else 0

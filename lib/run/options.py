@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from lib.run import mutant_options
 from lib.trouble import Trouble
 from lib.vm import cache
 
@@ -18,6 +19,7 @@ COMMANDS = {
     "self": "check the project itself: ruff, mypy, unit tests, then the suite in the VM",
     "contract": "run nothing; say which promises the last verdicts show, and which none",
     "bisect": "find the commit of --tree, between --good and --bad, since which tests fail",
+    "mutants": "run the suite against kernels that are wrong, and say which of them it notices",
     "timing": "run the suite, and say what it takes and where the time goes",
     "compare": "run nothing; say what has changed from one run to another, by two --events files",
 }
@@ -61,6 +63,9 @@ class Options:
     good: str | None = None
     bad: str | None = None
     repeat: int = 1
+    # mutants: all tests, whatever was killed by then; only a list of those that lived.
+    full: bool = False
+    survivors: bool = False
     # A file with the modules and tests to run, an id a line.
     only: Path | None = None
     events: Path | None = None
@@ -87,7 +92,7 @@ def parse(argv: list[str]) -> Options:
         epilog="commands: " + "; ".join(f"{name}: {what}" for name, what in COMMANDS.items()),
     )
     add = parser.add_argument
-    what = "tests to run: files, or pytest ids; compare: OLD NEW"
+    what = "tests to run: files, or pytest ids; compare: OLD NEW; mutants: ids"
     add("words", nargs="*", metavar="[command] [path]", help=what)
     add("--profile", choices=PROFILES, help="kernel config (plain)")
     add("--tree", type=Path, metavar="DIR", help="build this kernel tree, not the reference")
@@ -125,11 +130,13 @@ def parse(argv: list[str]) -> Options:
     add("--repeat", type=int, metavar="N", help="bisect: a commit is good if it passes N times (1)")
     add("--bytes", type=size, default=0, metavar="SIZE", help="demo: of the stream, like 32M, 10G")
     add("--dump", type=int, nargs="?", const=5, default=0, metavar="N", help="demo: show N frames")
+    add("--full", action="store_true", help="mutants: do not stop at the first test that fails")
+    add("--survivors", action="store_true", help="mutants: run nothing, list those that lived")
     add("--events", type=Path, metavar="FILE", help="write what happens to FILE, as JSON lines")
     add("--junit", type=Path, metavar="FILE", help="write the verdicts to FILE, as JUnit XML")
     add("--html", type=Path, metavar="FILE", help="write a report to FILE, one page for browsers")
-    add("--json", type=Path, metavar="FILE", help="contract: write it as JSON, too")
-    add("--markdown", type=Path, metavar="FILE", help="contract: to a file, not to stdout")
+    add("--json", type=Path, metavar="FILE", help="contract, mutants: write JSON, too")
+    add("--markdown", type=Path, metavar="FILE", help="contract, mutants: to a file")
     given = parser.parse_intermixed_args(argv)
 
     words: list[str] = given.words
@@ -156,10 +163,11 @@ def parse(argv: list[str]) -> Options:
         )
     _check_reports(command, given)
     _check_bisect(command, given)
+    mutant_options.check(command, given)
     if command == "compare":
         _check_compared(words)
     for word in words:
-        if command != "compare" and not Path(word.split("::", 1)[0]).exists():
+        if command not in ("compare", "mutants") and not Path(word.split("::", 1)[0]).exists():
             raise Trouble(f"no such test file: {word}")
     return Options(
         command=command,
@@ -185,6 +193,8 @@ def parse(argv: list[str]) -> Options:
         good=given.good,
         bad=given.bad,
         repeat=given.repeat or 1,
+        full=given.full,
+        survivors=given.survivors,
         only=given.only,
         events=given.events,
         junit=given.junit,
@@ -239,8 +249,8 @@ def _check_compared(words: list[str]) -> None:
 
 def _check_reports(command: str, given: argparse.Namespace) -> None:
     """Raise Trouble for reports that cannot be had."""
-    if (given.json or given.markdown) and command != "contract":
-        raise Trouble("--json and --markdown go with 'contract'")
+    if (given.json or given.markdown) and command not in ("contract", "mutants"):
+        raise Trouble("--json and --markdown go with 'contract' and 'mutants'")
     outputs = {name: getattr(given, name) for name in ("events", "junit", "html")}
     for name, path in outputs.items():
         if path and command not in ("run", "self"):

@@ -24,7 +24,8 @@ def check(options: Options) -> None:
 
     A run may take half an hour. Files that are there keep their contents until there are others.
     """
-    for path in filter(None, (options.events, options.junit, options.html)):
+    written = (options.events, options.junit, options.html, options.json, options.markdown)
+    for path in filter(None, written):
         there = path.exists()
         try:
             with path.open("ab"):

@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What goes with `mutants` on the command line, and what does not. Standard library only."""
+
+from __future__ import annotations
+
+import argparse
+
+from lib.trouble import Trouble
+
+
+def check(command: str, given: argparse.Namespace) -> None:
+    """Raise Trouble for what does not go with mutants, or with nothing else."""
+    if command != "mutants":
+        if given.full or given.survivors:
+            raise Trouble("--full and --survivors go with 'mutants'")
+        return
+    if given.tree or given.kernel or given.profile or given.coverage:
+        raise Trouble("'mutants' builds a kernel of its own, in a profile of its own")
+    if given.keyword is not None or given.markers is not None or given.only:
+        raise Trouble("'mutants' runs the whole suite; it takes ids of mutants")
