@@ -27,12 +27,16 @@ _ALSO = {"file", "function", "old", "new"}
 
 @dataclass(frozen=True)
 class Change:
-    """A place in the source: `old` is what is there, in `function` if that is not empty."""
+    """A place in the source: `old` is what is there, in `function` if that is not empty.
+
+    It is there once, or what is meant begins `at` so many bytes.
+    """
 
     file: str
     old: str
     new: str
     function: str = ""
+    at: int = -1
 
     @property
     def kind(self) -> str:
@@ -51,6 +55,8 @@ class Mutant:
     what: str  # goes wrong for a user
     changes: tuple[Change, ...]
     profile: str = KERNELS[0]  # of the kernel that can show it
+    # Not that it breaks these promises, but others at that place do.
+    near: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:

@@ -49,7 +49,7 @@ def stages(
     Likely are those that killed it before, then those that show a promise that it breaks: the
     more of them the better, and the fewer others. `kills` are learned.kills_of().
     """
-    broken = frozenset(mutant.contract)
+    broken = frozenset(mutant.contract or mutant.near)
     before = [test for test in learned.killers.get(mutant.id, []) if test in tests]
 
     def rank(name: str) -> tuple[float, ...]:

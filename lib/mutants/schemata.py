@@ -114,6 +114,12 @@ def _chosen(mutant: Mutant, change: Change, old: str) -> str:
 def _find(text: str, mutant: Mutant, change: Change) -> tuple[int, int]:
     """Return where the one place is that a change means. Raises Trouble."""
     where, start, end = change.file, 0, len(text)
+    if change.at >= 0:
+        # Sources are ASCII but for names of authors: bytes have to become characters.
+        start = len(text.encode()[: change.at].decode())
+        if text.startswith(change.old, start):
+            return start, start + len(change.old)
+        raise Trouble(f"{mutant.id}: {where} has changed")
     if change.function:
         where = f"{change.function}() of {change.file}"
         bounds = _function(text, change.function)

@@ -8,12 +8,14 @@ import argparse
 from lib.trouble import Trouble
 
 
-def check(command: str, given: argparse.Namespace) -> None:
+def check(command: str, given: argparse.Namespace, words: list[str]) -> None:
     """Raise Trouble for what does not go with mutants, or with nothing else."""
     if command != "mutants":
-        if given.full or given.survivors:
-            raise Trouble("--full and --survivors go with 'mutants'")
+        if given.full or given.survivors or given.generic is not None:
+            raise Trouble("--full, --survivors and --generic go with 'mutants'")
         return
+    if given.generic is not None and (given.generic < 1 or words):
+        raise Trouble("--generic: one at least" if given.generic < 1 else "--generic takes no ids")
     if given.tree or given.kernel or given.profile or given.coverage:
         raise Trouble("'mutants' builds a kernel of its own, in a profile of its own")
     if given.keyword is not None or given.markers is not None or given.only:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from lib.mutants import baseline, catalogue, order, score
+from lib.mutants import baseline, catalogue, order, sample, score
 from lib.mutants.catalogue import Mutant
 from lib.mutants.log import Attempt, Kill, Log, Suite
 from lib.mutants.order import Test
@@ -26,6 +26,7 @@ from lib.report.model import module_of
 from lib.run import known, shares, suite
 from lib.run.bytecode import Bytecode
 from lib.run.mutant_guest import Bench, Trial
+from lib.run.mutant_sample import generic
 from lib.run.options import Options
 from lib.say import say
 from lib.trouble import Trouble
@@ -37,12 +38,16 @@ _MODULES = "selftests/zctap/test_"
 
 def run(options: Options) -> int:
     """Run what has not been run; return 0 if no mutant has survived, else 1. Raises Trouble."""
-    mutants = catalogue.load()
-    _check_contract(mutants)
-    chosen = catalogue.select(mutants, options.paths)
+    known_ones = catalogue.load()
+    _check_contract(known_ones)
+    chosen = catalogue.select(known_ones, options.paths)
     folder = cache.folder("mutants")
     with cache.lock("mutants"):
-        campaign = Campaign(options, mutants, chosen, folder)
+        mutants = known_ones
+        if options.generic:
+            mutants = chosen = generic(options, known_ones, folder)
+        promises = {mutant.id: mutant.contract for mutant in known_ones}
+        campaign = Campaign(options, mutants, chosen, promises, folder)
         if not options.survivors:
             campaign.run()
         return campaign.report()
@@ -78,6 +83,7 @@ class Campaign:
     options: Options
     mutants: list[Mutant]
     chosen: list[Mutant]
+    promises: dict[str, tuple[str, ...]]  # of the catalogue: mutant -> what it breaks
     folder: Path
     tests: dict[str, Test] = field(default_factory=dict)
 
@@ -158,7 +164,7 @@ class Campaign:
             nonlocal done
             with self._lock:
                 learned = self._log.learned()
-            kills = learned.kills_of({one.id: one.contract for one in self.mutants})
+            kills = learned.kills_of(self.promises)
             stages = order.stages(mutant, tests, learned, kills)
             trial = bench.run(mutant.number, stages, deadline, full=self.options.full)
             attempt = self._attempt(mutant, trial)
@@ -199,6 +205,9 @@ class Campaign:
         for line in score.table(rows):
             print(clean(line))
         print(found.summary)
+        if self.options.generic:
+            low, high = sample.interval(found.count("killed"), len(found.rows))
+            print(f"of all such mutants {100 * low:.0f} to {100 * high:.0f} % (95 % confidence)")
         if found.uncredited():
             print(f"no kill counts for: {' '.join(found.uncredited())}")
         if found.idle():

@@ -63,9 +63,9 @@ class Options:
     good: str | None = None
     bad: str | None = None
     repeat: int = 1
-    # mutants: all tests, whatever was killed by then; only a list of those that lived.
-    full: bool = False
-    survivors: bool = False
+    full: bool = False  # mutants: all tests, whatever failed by then
+    survivors: bool = False  # mutants: only a list of those that lived
+    generic: int | None = None  # mutants: so many at random
     # A file with the modules and tests to run, an id a line.
     only: Path | None = None
     events: Path | None = None
@@ -132,6 +132,7 @@ def parse(argv: list[str]) -> Options:
     add("--dump", type=int, nargs="?", const=5, default=0, metavar="N", help="demo: show N frames")
     add("--full", action="store_true", help="mutants: do not stop at the first test that fails")
     add("--survivors", action="store_true", help="mutants: run nothing, list those that lived")
+    add("--generic", type=int, metavar="N", help="mutants: N at random, by --seed")
     add("--events", type=Path, metavar="FILE", help="write what happens to FILE, as JSON lines")
     add("--junit", type=Path, metavar="FILE", help="write the verdicts to FILE, as JUnit XML")
     add("--html", type=Path, metavar="FILE", help="write a report to FILE, one page for browsers")
@@ -163,7 +164,7 @@ def parse(argv: list[str]) -> Options:
         )
     _check_reports(command, given)
     _check_bisect(command, given)
-    mutant_options.check(command, given)
+    mutant_options.check(command, given, words)
     if command == "compare":
         _check_compared(words)
     for word in words:
@@ -195,6 +196,7 @@ def parse(argv: list[str]) -> Options:
         repeat=given.repeat or 1,
         full=given.full,
         survivors=given.survivors,
+        generic=given.generic,
         only=given.only,
         events=given.events,
         junit=given.junit,
