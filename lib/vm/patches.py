@@ -118,7 +118,8 @@ def update(
     touched, and never forgotten.
     """
     paths = ever_touched(tree) | touched(patches)
-    if isinstance(pristine, Originals):
+    # Those of another tree, which has the series already, are not this one's to save.
+    if isinstance(pristine, Originals) and pristine.tree == tree:
         pristine.save(paths, ever_touched(tree))
     after = apply_aside(patches, pristine)
     if change:

@@ -119,6 +119,16 @@ def test_mirror_follows_the_tree_and_leaves_it_alone(tree: Path, tmp_path: Path)
     assert not (copy / "b.c").exists()
 
 
+def test_copy_of_a_tree_leaves_the_trees_originals_alone(tree: Path, tmp_path: Path):
+    series, originals = write_series(tmp_path / "p", CHANGE_A), patches.Originals(tree)
+    before = originals("a.c") or (tree / "a.c").read_bytes()
+    patches.update(tree, series, originals)
+    mirror.sync(tree, tmp_path / "copy")
+    patches.update(tmp_path / "copy", series, originals)
+    assert (tmp_path / "copy" / "a.c").read_bytes() == (tree / "a.c").read_bytes()
+    assert originals("a.c") == before != (tree / "a.c").read_bytes()
+
+
 def test_change_on_top_of_the_series(tree: Path, tmp_path: Path):
     copy = tmp_path / "copy"
     series = write_series(tmp_path / "p", CHANGE_A)
