@@ -21,6 +21,10 @@ _INSTEAD: dict[str, list[str]] = {}
 for _pair in _OPERATORS.split():
     _INSTEAD.setdefault(_pair.split(":")[0], []).append(_pair.split(":")[1])
 _HAVE_OPERATORS = ("binary_expression", "assignment_expression", "update_expression")
+# What is an assertion, or a courtesy to others, is no part of what the code does.
+_NOTHING = ("ASSERT_RTNL(", "lockdep_assert_held(", "cond_resched(")
+# They have run before a mutant can be chosen, or never run.
+_BOOT = ("__init", "__exit")
 _CONDITIONS = ("if_statement", "while_statement", "for_statement", "conditional_expression")
 # A value there is no expression that can be chosen when the kernel runs.
 _CONSTANT = {"case_statement", "enumerator", "array_declarator", "bitfield_clause"}
@@ -34,6 +38,9 @@ def mutations(source: str, file: str, lines: set[int] | None = None) -> list[Cha
     for function in _functions(tree.root_node):
         name = _name(function)
         body = function.child_by_field_name("body")
+        head = _text(function).split("{", 1)[0].split()
+        if any(word in head for word in _BOOT):
+            continue
         for node in _nodes(body) if body else ():
             if lines is None or node.start_point.row + 1 in lines:
                 found += (replace(change, file=file, function=name) for change in _of(node))
@@ -102,15 +109,17 @@ def _of(node: Node) -> Iterator[Change]:
         yield from _constant(node)
     elif node.type == "return_statement":
         yield from _error(node)
-    if node.type == "expression_statement" and not _is_error(node):
-        yield _change(node, "")
-    elif node.type == "expression_statement":
-        yield _change(node, _text(node).split("=", 1)[0] + "= 0;")
+    if node.type == "expression_statement" and not _text(node).startswith(_NOTHING):
+        # An error that is set is one that goes unnoticed, not one that was set before.
+        error = _is_error(node)
+        yield _change(node, _text(node).split("=", 1)[0] + "= 0;" if error else "")
     condition = node.child_by_field_name("condition") if node.type in _CONDITIONS else None
     if condition:
         while condition.type == "parenthesized_expression":
             condition = condition.named_children[0]
-        yield _change(condition, f"!({_text(condition)})")
+        # The negation of a negation is found where that is.
+        if not _text(condition).startswith("!") or condition.type != "unary_expression":
+            yield _change(condition, f"!({_text(condition)})")
     if node.type == "unary_expression" and _text(node).startswith("!"):
         argument = node.child_by_field_name("argument")
         if argument:

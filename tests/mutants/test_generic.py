@@ -29,9 +29,15 @@ static int f(struct x *x, int n)
 	}
 	ret = -ENOMEM;
 	g(x);
+	ASSERT_RTNL();
 	for (n = 9; n != x->n; n--)
 		h();
 	return ret;
+}
+
+static int __init at_boot(void)
+{
+	return n < m;
 }
 
 int *other(void)
@@ -71,6 +77,12 @@ def test_each_kind():
 def test_what_has_to_be_constant_is_left_alone():
     olds = {change.old for change in changes()}
     assert not olds & {"1 + 2", "3 + 4", "3", "5"}
+
+
+def test_what_nobody_could_notice_is_left_alone():
+    assert not {change.function for change in changes()} & {"at_boot"}
+    assert not [change for change in changes() if change.old.startswith("ASSERT_RTNL")]
+    assert [new for old, new in pairs() if old == "!x"] == ["!!(x)"]
 
 
 def test_only_some_lines():
