@@ -31,7 +31,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A run of tests against a mutant. Without a kill it has survived all of them."""
+    """A run of tests against a mutant. Without a kill it has survived all of them, or so far."""
 
     mutant: str
     key: str  # of the mutant and the kernel around it
@@ -40,6 +40,7 @@ class Attempt:
     seconds: float
     ran: int
     full: bool = False
+    so_far: bool = False  # only the tests that were likely to notice have been run
     kills: list[Kill] = field(default_factory=list)
 
     def holds(self, key: str, suite: Suite, *, full: bool) -> bool:
@@ -87,7 +88,10 @@ class Log:
             return True
 
     def latest(self, keys: dict[str, str], suite: Suite, *, full: bool) -> dict[str, Attempt]:
-        """Return mutant -> the last attempt that still holds; `keys` has the keys of all."""
+        """Return mutant -> the last attempt that still holds; `keys` has the keys of all.
+
+        It may be one of which more is to come, if there is no other.
+        """
         return {
             attempt.mutant: attempt
             for attempt in self.attempts

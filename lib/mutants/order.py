@@ -43,8 +43,8 @@ def stages(
     tests: Mapping[str, Test],
     learned: Learned,
     kills: Mapping[tuple[str, str], int],
-) -> list[list[str]]:
-    """Return all tests, those that are likely to notice a mutant in stages before the others.
+) -> tuple[list[list[str]], list[str]]:
+    """Return the tests that are likely to notice a mutant, in stages, and all others.
 
     Likely are those that killed it before, then those that show a promise that it breaks: the
     more of them the better, and the fewer others. `kills` are learned.kills_of().
@@ -65,8 +65,8 @@ def stages(
         stage, likely = _cut(likely, tests, most, seconds)
         found.append(stage)
     chosen = {name for stage in found for name in stage} | set(likely)
-    found += [likely, [name for name in tests if name not in chosen]]
-    return [stage for stage in found if stage]
+    others = [name for name in tests if name not in chosen]
+    return [stage for stage in [*found, likely] if stage], others
 
 
 def _cut(

@@ -24,7 +24,9 @@ class Row:
         """Say it in a word."""
         if not self.attempt:
             return "not run"
-        return "killed" if self.attempt.kills else "survived"
+        if self.attempt.kills:
+            return "killed"
+        return "so far" if self.attempt.so_far else "survived"
 
     @property
     def by(self) -> Kill | None:
@@ -52,10 +54,15 @@ class Score:
     @property
     def summary(self) -> str:
         """Say it in a line."""
-        killed, judged = self.count("killed"), len(self.rows) - self.count("not run")
+        killed = self.count("killed")
+        judged = killed + self.count("survived")
         share = f"{100 * killed / judged:.1f} %" if judged else "no score"
-        missing = f", {self.count('not run')} not run" if judged < len(self.rows) else ""
-        return f"{killed} of {judged} mutants killed ({share}){missing}"
+        parts = [f"{killed} of {judged} mutants killed ({share})"]
+        if self.count("so far"):
+            parts.append(f"{self.count('so far')} not yet met by all tests")
+        if self.count("not run"):
+            parts.append(f"{self.count('not run')} not run")
+        return ", ".join(parts)
 
     def credited(self) -> dict[str, list[str]]:
         """Return id of the contract -> mutants that break it, killed by a test that shows it."""
@@ -79,7 +86,7 @@ class Score:
 
     def idle(self) -> list[str]:
         """Return the tests that kill no mutant: known only if each has met all mutants."""
-        if not self.full or self.count("not run"):
+        if not self.full or self.count("not run") or self.count("so far"):
             return []
         attempts = [row.attempt for row in self.rows if row.attempt]
         busy = {kill.test for attempt in attempts for kill in attempt.kills}

@@ -29,8 +29,11 @@ _FALSE_STARTS = 3
 _FACTOR, _LEAST, _BETWEEN = 10.0, 2.0, 8.0
 
 
-class Stopped(Exception):
+class Stopped(Trouble):
     """The user does not want to know any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the run is being stopped")
 
 
 @dataclass
@@ -88,6 +91,7 @@ class Bench:
         started = time.monotonic()
         trial = Trial()
         losses = misfits = 0
+        stages = [stage for stage in stages if stage]
         while stages:
             watch = Watch(
                 [test for stage in stages for test in stage],

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import tarfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -112,14 +113,7 @@ class Campaign:
             jobs = self.options.jobs or machine.room_for(bench.machine)
             tests = self._baseline(bench, jobs)
             self.tests |= tests
-            todo = [
-                row.mutant
-                for row in self._rows()
-                if not row.attempt and row.mutant.profile == profile
-            ]
-            say(f"mutants: {len(todo)} to run, {len(tests)} tests, guests: {jobs}")
-            if todo:
-                self._judge_all(bench, tests, todo, jobs)
+            self._judge_all(bench, tests, jobs)
 
     def _baseline(self, bench: Bench, jobs: int) -> dict[str, Test]:
         """Return the tests, all of which must be good without a mutant. Raises Trouble."""
@@ -152,31 +146,43 @@ class Campaign:
         bench.pack()
         return found
 
-    def _judge_all(
-        self, bench: Bench, tests: dict[str, Test], todo: list[Mutant], jobs: int
-    ) -> None:
-        """Run mutants, several at once; a line for each as it is done. Raises Trouble."""
-        durations = {name: test.duration for name, test in tests.items()}
-        deadline = bench.deadline(durations)
-        done = 0
+    def _judge_all(self, bench: Bench, tests: dict[str, Test], jobs: int) -> None:
+        """Run mutants, several at once: first all of them with the tests that are likely to
+        notice, then with all others those that lived. Raises Trouble.
+        """
+        deadline = bench.deadline({name: test.duration for name, test in tests.items()})
+        for last in (True,) if self.options.full else (False, True):
+            todo = self._todo(bench.kernel.profile, so_far=last)
+            left = itertools.count(len(todo) - 1, -1)
 
-        def judge(mutant: Mutant) -> None:
-            nonlocal done
-            with self._lock:
-                learned = self._log.learned()
-            kills = learned.kills_of(self.promises)
-            stages = order.stages(mutant, tests, learned, kills)
-            trial = bench.run(mutant.number, stages, deadline, full=self.options.full)
-            attempt = self._attempt(mutant, trial)
-            with self._lock:
-                self._log.add(attempt)
-                done += 1
-                line = score.table([Row(mutant, attempt)])[0]
-                print(f"[{done}/{len(todo)}] {clean(line)}", flush=True)
+            def judge(mutant: Mutant, last: bool = last, left: Iterator[int] = left) -> None:
+                stages, others = self._stages(mutant, tests)
+                if self.options.full:
+                    stages.append(others)
+                elif last:
+                    stages = [others]
+                trial = bench.run(mutant.number, stages, deadline, full=self.options.full)
+                attempt = self._attempt(mutant, trial, so_far=not last)
+                with self._lock:
+                    self._log.add(attempt)
+                    line = score.table([Row(mutant, attempt)])[0]
+                    print(f"{clean(line)}  [{next(left)} left]", flush=True)
 
-        _together([partial(judge, mutant) for mutant in todo], jobs)
+            say(f"mutants: {len(todo)} to run, {len(tests)} tests, guests: {jobs}")
+            _together([partial(judge, mutant) for mutant in todo], jobs)
 
-    def _attempt(self, mutant: Mutant, trial: Trial) -> Attempt:
+    def _todo(self, profile: str, *, so_far: bool) -> list[Mutant]:
+        """Return the mutants that nothing is known of; with `so_far` also what has lived so far."""
+        states = ("not run", "so far") if so_far else ("not run",)
+        rows = [row for row in self._rows() if row.state in states]
+        return [row.mutant for row in rows if row.mutant.profile == profile]
+
+    def _stages(self, mutant: Mutant, tests: dict[str, Test]) -> tuple[list[list[str]], list[str]]:
+        with self._lock:
+            learned = self._log.learned()
+        return order.stages(mutant, tests, learned, learned.kills_of(self.promises))
+
+    def _attempt(self, mutant: Mutant, trial: Trial, *, so_far: bool) -> Attempt:
         kills = [
             Kill(result.id, result.outcome, " ".join(gist(result, 1))[:200]) for result in trial.bad
         ]
@@ -184,15 +190,15 @@ class Campaign:
         if kills and not self.options.full:
             killer = module_of(kills[0].test)
             modules = {killer: modules.get(killer, "")}
-        ran = len(trial.results)
         return Attempt(
             mutant=mutant.id,
             key=self._keys[mutant.id],
             shared=self._suite.shared,
             modules=modules,
             seconds=round(trial.seconds, 1),
-            ran=ran,
+            ran=len(trial.results),
             full=self.options.full,
+            so_far=so_far and not kills,
             kills=kills,
         )
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Score and tables."""
 
+from dataclasses import replace
+
 from lib.mutants import score
 from lib.mutants.catalogue import Mutant
 from lib.mutants.log import Attempt, Kill
@@ -29,6 +31,9 @@ def test_summary():
     assert Score([KILLED, UNKNOWN], TESTS).summary.endswith(
         "1 of 1 mutants killed (100.0 %), 1 not run"
     )
+    more = Row(mutant("more", "REG-4"), replace(attempt(), so_far=True))
+    assert Score([KILLED, more], TESTS).summary.endswith("(100.0 %), 1 not yet met by all tests")
+    assert (more.state, Score([more], TESTS).survivors) == ("so far", [])
     assert Score([UNKNOWN], TESTS).summary == "0 of 0 mutants killed (no score), 1 not run"
 
 
