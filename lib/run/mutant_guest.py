@@ -148,7 +148,7 @@ class Bench:
 
     def _choose(self, guest: Guest, number: int) -> None:
         """Tell the kernel which mistake to make. Raises Trouble, GuestLost."""
-        words = ["sh", "-c", 'echo "$1" > "$2"', "sh", str(number), _SWITCH]
+        words = ["bash", "-c", 'echo "$1" > "$2"', "bash", str(number), _SWITCH]
         guest.start(words, {})
         until = time.monotonic() + self.machine.answer_deadline
         what, piece = guest.next(until)
