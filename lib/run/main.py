@@ -12,6 +12,7 @@ from lib.run import (
     demo,
     in_guest,
     known,
+    mutants,
     on_host,
     outputs,
     program,
@@ -46,6 +47,8 @@ def _run(options: Options) -> int:
         return timing.report(options)
     if options.command == "bisect":
         return bisect.run(options)
+    if options.command == "mutants":
+        return mutants.run(options)
     programs = {"demo": demo.run, "bench": bench.run}
     if options.host:
         if options.command in programs:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from lib.run import mutant_options
 from lib.run.amounts import count, counts, size, sizes
 from lib.trouble import Trouble
 from lib.vm import cache
@@ -20,6 +21,7 @@ COMMANDS = {
     "self": "check the project itself: ruff, mypy, unit tests, then the suite in the VM",
     "contract": "run nothing; say which promises the last verdicts show, and which none",
     "bisect": "find the commit of --tree, between --good and --bad, since which tests fail",
+    "mutants": "run the suite against kernels that are wrong, and say which of them it notices",
     "timing": "run the suite, and say what it takes and where the time goes",
     "compare": "run nothing; say what has changed from one run to another, by two --events files",
 }
@@ -70,6 +72,9 @@ class Options:
     good: str | None = None
     bad: str | None = None
     repeat: int = 1
+    full: bool = False  # mutants: all tests, whatever failed by then
+    survivors: bool = False  # mutants: only a list of those that lived
+    generic: int | None = None  # mutants: so many at random
     # A file with the modules and tests to run, an id a line.
     only: Path | None = None
     events: Path | None = None
@@ -96,7 +101,7 @@ def parse(argv: list[str]) -> Options:
         epilog="commands: " + "; ".join(f"{name}: {what}" for name, what in COMMANDS.items()),
     )
     add = parser.add_argument
-    what = "tests to run: files, or pytest ids; compare: OLD NEW"
+    what = "tests to run: files, or pytest ids; compare: OLD NEW; mutants: ids"
     add("words", nargs="*", metavar="[command] [path]", help=what)
     add("--profile", choices=PROFILES, help="kernel config (plain)")
     add("--tree", type=Path, metavar="DIR", help="build this kernel tree, not the reference")
@@ -141,11 +146,12 @@ def parse(argv: list[str]) -> Options:
     add("--flows", type=counts, default=(), metavar="N,...", help="bench: connections at once")
     add("--mtus", type=counts, default=(), metavar="N,...", help="bench: bytes a packet")
     add("--loop", action="store_true", help="bench: a profile of the receive loop instead")
+    mutant_options.add_to(parser)
     add("--events", type=Path, metavar="FILE", help="write what happens to FILE, as JSON lines")
     add("--junit", type=Path, metavar="FILE", help="write the verdicts to FILE, as JUnit XML")
     add("--html", type=Path, metavar="FILE", help="write a report to FILE, one page for browsers")
-    add("--json", type=Path, metavar="FILE", help="contract, bench: write it as JSON, too")
-    add("--markdown", type=Path, metavar="FILE", help="contract: to a file, not to stdout")
+    add("--json", type=Path, metavar="FILE", help="contract, bench, mutants: write JSON, too")
+    add("--markdown", type=Path, metavar="FILE", help="contract, mutants: to a file")
     given = parser.parse_intermixed_args(argv)
 
     words: list[str] = given.words
@@ -173,10 +179,11 @@ def parse(argv: list[str]) -> Options:
         )
     _check_reports(command, given)
     _check_bisect(command, given)
+    mutant_options.check(command, given, words)
     if command == "compare":
         _check_compared(words)
     for word in words:
-        if command != "compare" and not Path(word.split("::", 1)[0]).exists():
+        if command not in ("compare", "mutants") and not Path(word.split("::", 1)[0]).exists():
             raise Trouble(f"no such test file: {word}")
     return Options(
         command=command,
@@ -207,6 +214,9 @@ def parse(argv: list[str]) -> Options:
         good=given.good,
         bad=given.bad,
         repeat=given.repeat or 1,
+        full=given.full,
+        survivors=given.survivors,
+        generic=given.generic,
         only=given.only,
         events=given.events,
         junit=given.junit,
@@ -267,10 +277,10 @@ def _check_compared(words: list[str]) -> None:
 
 def _check_reports(command: str, given: argparse.Namespace) -> None:
     """Raise Trouble for reports that cannot be had."""
-    if given.json and command not in ("contract", "bench"):
-        raise Trouble("--json goes with 'contract' and 'bench'")
-    if given.markdown and command != "contract":
-        raise Trouble("--markdown goes with 'contract'")
+    if given.json and command not in ("contract", "bench", "mutants"):
+        raise Trouble("--json goes with 'contract', 'bench' and 'mutants'")
+    if given.markdown and command not in ("contract", "mutants"):
+        raise Trouble("--markdown goes with 'contract' and 'mutants'")
     outputs = {name: getattr(given, name) for name in ("events", "junit", "html")}
     for name, path in outputs.items():
         if path and command not in ("run", "self", *(["bench"] if name == "html" else [])):

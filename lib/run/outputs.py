@@ -24,10 +24,8 @@ def check(options: Options) -> None:
 
     A run may take half an hour. Files that are there keep their contents until there are others.
     """
-    files = [options.events, options.junit, options.html]
-    if options.command == "bench":
-        files.append(options.json)
-    for path in filter(None, files):
+    written = (options.events, options.junit, options.html, options.json, options.markdown)
+    for path in filter(None, written):
         there = path.exists()
         try:
             with path.open("ab"):

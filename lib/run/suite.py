@@ -22,7 +22,7 @@ DEFAULT = "selftests/zctap"
 ONLY = "only"  # the modules and tests to run, an id a line
 _TESTS = re.compile(r"test_.*\.py|.*_test\.py")  # as pytest has it
 _SKIPPED = {"__pycache__", ".pytest_cache"}
-_HOST_ONLY = ("lib/vm", "lib/run", "lib/setup", "lib/coverage", "lib/report/page")
+_HOST_ONLY = ("lib/vm", "lib/run", "lib/setup", "lib/coverage", "lib/mutants", "lib/report/page")
 
 
 def archive(extra: dict[str, Path], bytecode: Bytecode) -> bytes:

@@ -33,7 +33,12 @@ _COVER = [
 ]
 
 _IMAGE = Path("arch/x86/boot/bzImage")
-_BUILD_SPACE = {"plain": cache.GIB, "cover": cache.GIB, "debug": 3 * cache.GIB}
+_BUILD_SPACE = {
+    "plain": cache.GIB,
+    "cover": cache.GIB,
+    "debug": 3 * cache.GIB,
+    "mutants": cache.GIB,
+}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from lib.trouble import Trouble
 
 FRAGMENTS = Path(__file__).resolve().parents[2] / "kernel" / "configs"
-PROFILES = ("plain", "cover", "debug")
+PROFILES = ("plain", "cover", "debug", "mutants")
 
 _SET = re.compile(r"^(CONFIG_\w+)=(.*)$")
 _UNSET = re.compile(r"^# (CONFIG_\w+) is not set$")
@@ -39,8 +39,8 @@ def fragment(profile: str) -> str:
     """Return the text of all fragments of a profile; later lines win."""
     if profile not in PROFILES:
         raise Trouble(f"no profile {profile!r}: there are {', '.join(PROFILES)}")
-    # cover is plain with counters in it.
-    names = ["base", *(["plain"] if profile == "cover" else []), profile, "zctap"]
+    # cover is plain with counters in it, mutants plain with mistakes.
+    names = ["base", *(["plain"] if profile in ("cover", "mutants") else []), profile, "zctap"]
     return "".join((FRAGMENTS / f"{name}.config").read_text() for name in names)
 
 

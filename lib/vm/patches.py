@@ -19,6 +19,8 @@ from lib.vm.command import run
 
 # Gives a file's content without the series, or None if it has no such file.
 Pristine = Callable[[str], bytes | None]
+# Path -> content, None for no such file: what to write instead.
+Change = Callable[[dict[str, bytes | None]], dict[str, bytes | None]]
 
 _DIFF = re.compile(r"^diff --git a/(\S+) b/(\S+)$", re.MULTILINE)
 
@@ -106,16 +108,23 @@ def ever_touched(tree: Path) -> set[str]:
     return set(json.loads(state.read_text())) if state.is_file() else set()
 
 
-def update(tree: Path, patches: list[Path], pristine: Pristine) -> list[str]:
+def update(
+    tree: Path, patches: list[Path], pristine: Pristine, change: Change | None = None
+) -> list[str]:
     """Make `tree` hold the series and nothing of an earlier one.
 
-    Returns the paths that were written. An interrupted update is completed by the next:
-    the paths are noted before the first is touched, and never forgotten.
+    `change` makes something else of what the series does. Returns the paths that were written.
+    An interrupted update is completed by the next: the paths are noted before the first is
+    touched, and never forgotten.
     """
     paths = ever_touched(tree) | touched(patches)
-    if isinstance(pristine, Originals):
+    # Those of another tree, which has the series already, are not this one's to save.
+    if isinstance(pristine, Originals) and pristine.tree == tree:
         pristine.save(paths, ever_touched(tree))
     after = apply_aside(patches, pristine)
+    if change:
+        after = change(after)
+        paths |= after.keys()
     state = tree.with_name(tree.name + ".series.json")
     write_if_different(state, json.dumps(sorted(paths), indent=0).encode())
     return [

@@ -45,6 +45,12 @@ def test_leaks_are_looked_for_after_all_tests_of_a_debug_run():
     assert not parse([]).kmemleak
 
 
+def test_mutants_are_named_not_found_on_disk():
+    options = parse(["mutants", "no-such-file", "--full", "-j", "2", "--json", "x.json"])
+    assert (options.paths, options.full, options.jobs) == (["no-such-file"], True, 2)
+    assert parse(["mutants", "--survivors"]).survivors
+
+
 def test_paths_may_follow_options(tmp_path: Path):
     (tmp_path / "test_x.py").touch()
     test = f"{tmp_path}/test_x.py::test_y"
@@ -79,7 +85,7 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["--apply-series"], "goes with --tree"),
         (["build", "--host"], "does not go with 'build'"),
         (["no/such/test.py"], "no such test file"),
-        (["--json", "x.json"], "goes with 'contract' and 'bench'"),
+        (["--json", "x.json"], "goes with 'contract', 'bench' and 'mutants'"),
         (["contract", "--json", "/none/x.json"], "no such directory: /none"),
         (["--coverage", "--profile", "plain"], "needs the profile cover, not plain"),
         (["--coverage", "--kernel", "/x"], "needs a kernel that is built here"),
@@ -96,6 +102,16 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["compare", "/dev/null"], "takes two files"),
         (["compare", "/dev/null", "/none"], "no such file: /none"),
         (["compare", "--host", "/dev/null", "/dev/null"], "does not go with 'compare'"),
+        (["--full"], "go with 'mutants'"),
+        (["--generic", "3"], "go with 'mutants'"),
+        (["mutants", "--generic", "0"], "one at least"),
+        (["mutants", "--generic", "3", "an-id"], "takes no ids"),
+        (["contract", "--survivors"], "go with 'mutants'"),
+        (["mutants", "--profile", "debug"], "a profile of its own"),
+        (["mutants", "--tree", "/"], "a kernel of its own"),
+        (["mutants", "-k", "x"], "takes ids of mutants"),
+        (["mutants", "--host"], "does not go with 'mutants'"),
+        (["mutants", "--html", "x"], "--html does not go with 'mutants'"),
     ],
 )
 def test_what_makes_no_sense_is_said(argv: list[str], said: str):
@@ -130,6 +146,8 @@ def run_tests(*argv: str, **environment: str) -> subprocess.CompletedProcess[str
         (["compare", "/etc", "/etc"], "cannot read /etc: Is a directory"),
         (["compare", "/etc/passwd", "/etc/passwd"], "no run in it"),
         (["compare", "/dev/null", "/dev/null"], "no run in it"),
+        (["mutants", "none"], "no such mutant: none"),
+        (["mutants", "--json", "/proc/x.json"], "cannot write /proc/x.json"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(argv: list[str], said: str):

@@ -119,6 +119,32 @@ def test_mirror_follows_the_tree_and_leaves_it_alone(tree: Path, tmp_path: Path)
     assert not (copy / "b.c").exists()
 
 
+def test_copy_of_a_tree_leaves_the_trees_originals_alone(tree: Path, tmp_path: Path):
+    series, originals = write_series(tmp_path / "p", CHANGE_A), patches.Originals(tree)
+    before = originals("a.c") or (tree / "a.c").read_bytes()
+    patches.update(tree, series, originals)
+    mirror.sync(tree, tmp_path / "copy")
+    patches.update(tmp_path / "copy", series, originals)
+    assert (tmp_path / "copy" / "a.c").read_bytes() == (tree / "a.c").read_bytes()
+    assert originals("a.c") == before != (tree / "a.c").read_bytes()
+
+
+def test_change_on_top_of_the_series(tree: Path, tmp_path: Path):
+    copy = tmp_path / "copy"
+    series = write_series(tmp_path / "p", CHANGE_A)
+
+    def refresh(change: patches.Change | None) -> list[str]:
+        mirror.sync(tree, copy)
+        return patches.update(copy, series, lambda name: (tree / name).read_bytes(), change)
+
+    def more(contents: dict[str, bytes | None]) -> dict[str, bytes | None]:
+        return {"a.c": (contents["a.c"] or b"") + b"more", "new.c": b"new"}
+
+    assert refresh(more) == ["a.c", "new.c"]
+    assert (copy / "a.c").read_text() == "int a = 2;\n/* end */\nmore"
+    assert refresh(more) == []
+
+
 def test_series_on_a_mirror(tree: Path, tmp_path: Path):
     copy = tmp_path / "copy"
     series = write_series(tmp_path / "p", CHANGE_A)
