@@ -19,6 +19,7 @@ from typing import Any
 import pyroute2
 from pyroute2.netlink.exceptions import NetlinkError
 
+from lib.deadline import wait_until
 from netns.namespace import Namespace
 
 _EGRESS = 0xFFFFFFF3  # TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS), linux/pkt_sched.h
@@ -86,6 +87,19 @@ class End:
         """Whether the namespace has an interface of that name."""
         with self.netlink() as ip:
             return bool(ip.link_lookup(ifname=self.ifname))
+
+    def wait_up(self) -> None:
+        """Wait until it sends: what came up before its peer drops frames until a kernel worker
+        has seen its carrier (net/core/link_watch.c).
+
+        TCP sends them again; who mirrors frames does not.
+        """
+
+        def up() -> bool:
+            with self.netlink() as ip:
+                return bool(ip.link("get", index=self.ifindex)[0].get("IFLA_OPERSTATE") == "UP")
+
+        wait_until(up, f"{self.ifname} does not come up", 5)
 
     def stats(self) -> dict[str, int]:
         """The interface's counters, as `ip -s link` shows them (struct rtnl_link_stats64)."""

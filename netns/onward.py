@@ -126,6 +126,7 @@ def patched(link: Link) -> Iterator[Onward]:
 def mirrored(link: Link) -> Iterator[Onward]:
     """What B receives over the link, tc copies to C, which is not a party. Raises Unsupported."""
     with Link(_ROUTED, sender=link.rx.ns) as second, passed_on(link.rx, second.tx, "mirror"):
+        second.tx.wait_up()
         yield Onward(link, second.rx, second.tx)
 
 
