@@ -16,7 +16,7 @@ from lib.zctap import Drain
 
 contract = pytest.mark.contract
 
-BLOCK, WARM, LENGTH = 1 << 20, 4 << 20, 16 << 20
+BLOCK, WARM, LENGTH = 1 << 20, 2 << 20, 8 << 20
 SHARE = 0.998  # the RFC's author saw 0.9981
 GROWTH = 1024  # KiB
 
@@ -24,7 +24,7 @@ GROWTH = 1024  # KiB
 @contract("DEV-1", "RECV-21", "RECV-24", "RECV-29")
 @pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 def test_bulk_stream(make_station: MakeStation, seed: int, family: int) -> None:
-    """16 MiB come whole, 99.8 % of them by way of the region, and take up no memory.
+    """8 MiB come whole, 99.8 % of them by way of the region, and take up no memory.
 
     However long nobody reads, what is on its way fits the region and the receive buffer: half a
     region each for that and for a batch. Else frames would be dropped, and those behind them be
