@@ -79,7 +79,8 @@ class Run:
     left: list[str] = field(default_factory=list)
     # Modules that turned out to have no test.
     empty: list[str] = field(default_factory=list)
-    announced: bool = False
+    # How often pytest has said what it will run.
+    stages: int = 0
     ended: bool = False
     kernel: str = ""
     seed: int | None = None
@@ -89,6 +90,11 @@ class Run:
     complaints: list[str] = field(default_factory=list)
     # What the host knows of the run: name -> words for people.
     facts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def announced(self) -> bool:
+        """Whether any test is known from pytest itself."""
+        return self.stages > 0
 
     def feed(self, line: bytes) -> list[Result]:
         """Take a line of the channel; return the results that are new by it."""
@@ -105,7 +111,7 @@ class Run:
             if not isinstance(tests, list) or (self.announced and not self.left):
                 raise ValueError("a second session, or one without tests")
             earlier = self.tests if self.announced else []
-            self.announced = True
+            self.stages += 1
             self.tests = earlier + [str(test) for test in tests]
             self.left = _words(event.get("left"))
             self.empty += _words(event.get("empty"))

@@ -69,11 +69,11 @@ class Session:
         """Take what came on the event channel; lines may be cut anywhere."""
         *lines, self._partial = (self._partial + piece).split(b"\n")
         for line in lines:
-            known = len(self.run.tests) if self.run.announced else -1
+            stages = self.run.stages
             results = self.run.feed(line)
             self._last_event = time.monotonic()
             self._supervisor.heard(self.run.name, line)
-            if self.run.announced and len(self.run.tests) != known:
+            if self.run.stages > stages:
                 self._supervisor.announced(self.run, instead=self._goes_on)
             self._supervisor.results(results)
 

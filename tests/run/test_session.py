@@ -92,6 +92,16 @@ def test_the_report_begins_before_all_is_collected(capsys: pytest.CaptureFixture
     assert results == ["ok 1 m.py", "ok 2 n.py", "ok 3 p.py", "ok 4 o.py # SKIP it has no tests"]
 
 
+def test_a_last_stage_without_tests_is_told(capsys: pytest.CaptureFixture[str]):
+    supervisor = Supervisor([], 0.0, modules=["m.py", "o.py"])
+    session = Session(supervisor, "guest-1", 60)
+    session.feed(b'{"ev": "session", "tests": ["m.py::a"], "left": ["o.py"]}\n')
+    session.feed(b'{"ev": "session", "tests": [], "left": [], "empty": ["o.py"]}\n')
+    session.feed(b'{"ev": "result", "id": "m.py::a", "outcome": "passed"}\n')
+    assert supervisor.finish() == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "ok 2 o.py # SKIP it has no tests"
+
+
 def test_what_was_not_collected_is_left_by_a_loss():
     session = Session(Supervisor([], 0.0), "guest-1", 60)
     session.feed(STAGED)
