@@ -30,7 +30,8 @@ def needed(options: Options) -> list[str]:
         wanted |= host.GUEST
         if not (options.kernel or options.debian):
             wanted |= host.BUILD
-        if options.modules or options.debian:
+        # Some of the project's own tests are of a kernel with modules.
+        if options.modules or options.debian or options.command == "self":
             wanted |= host.MODULES
     return host.missing(wanted)
 
