@@ -7,7 +7,9 @@ the cache, so that this needs no root and cannot disturb an installed package.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +67,8 @@ def fetch(names: list[str], where: Path, *, dependencies: bool) -> list[Path]:
     return files
 
 
+# Lists older than this (s) may not know the newest kernel.
+_FRESH = 24 * 3600.0
 _FIELD = re.compile(r"^(Package|Version|Depends): (.*)$", re.MULTILINE)
 
 
@@ -84,8 +88,9 @@ class Lists:
         """`name` is that of a directory in the cache, `sources` what a sources.list has."""
         state = cache.folder("apt", name)
         self._options = _options(state, name)
-        file = state / "sources.list"
+        file = self._file = state / "sources.list"
         changed = not file.is_file() or file.read_text() != sources
+        old = not changed and time.time() - file.stat().st_mtime > _FRESH
         for setting in (
             f"Dir::Etc::SourceList={file}",
             "Dir::Etc::SourceParts=/dev/null",
@@ -103,10 +108,15 @@ class Lists:
                 # Else the next run would take what is not there for empty lists.
                 file.unlink()
                 raise
+        elif old:
+            # Without a network the lists of last time have to do.
+            with contextlib.suppress(Trouble):
+                self.update()
 
     def update(self) -> None:
         """Fetch the lists. Raises Trouble."""
         run(["apt-get", *self._options, "-o", "APT::Update::Error-Mode=any", "update"])
+        self._file.touch()
 
     def names(self, prefix: str) -> list[str]:
         """Return the packages whose names begin so and that are not just names."""
