@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -17,6 +15,7 @@ from lib.run.reached import Reached, check
 from lib.run.resume import Attempt, Ended, run_all
 from lib.run.session import Lost, Session
 from lib.run.supervise import Supervisor
+from lib.run.together import together
 from lib.run.view import view
 from lib.say import say
 from lib.vm import death, image, kconfig, machine, qemu
@@ -192,6 +191,11 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
     # If nothing is left out, each module has tests, and need not be looked at beforehand.
     whole = not options.only and options.keyword is None and options.markers is None
     split = shares.split(weights, options.jobs or machine.room_for(crew.machine))
+
+    def lines(share: list[str]) -> list[str]:
+        stages = shares.stages(share, weights, crew.seed) if whole else [share]
+        return suite.staged([[test for name in stage for test in tests[name]] for stage in stages])
+
     with ExitStack() as stack:
         # One that has to be booted leaves a snapshot, for which the others wait.
         first = None if crew.is_warm else stack.enter_context(crew.start())
@@ -215,21 +219,15 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
                 run_all,
                 crew.attempts(first if number == 0 else None),
                 partial(crew.session, supervisor),
-                _listed(shares.stages(share, weights, crew.seed) if whole else [share], tests),
+                lines(share),
                 qemu.stopping,
             )
             for number, share in enumerate(split)
         ]
-        status = supervisor.over(partial(_together, work))
+        status = supervisor.over(partial(together, work, len(work)))
     for line in crew.reached.report():
         print(f"# {line}")
     return status
-
-
-def _listed(stages: list[list[str]], tests: dict[str, list[str]]) -> list[str]:
-    """Return what lib/report/only.py reads: an empty line between stages."""
-    parts = [[test for module in stage for test in tests[module]] for stage in stages]
-    return [line for number, part in enumerate(parts) for line in ([""] if number else []) + part]
 
 
 def describe(kernel: Kernel, on: machine.Machine) -> dict[str, str]:
@@ -254,15 +252,3 @@ def _config(kernel: Kernel) -> str:
         f"# {name} is not set" if value == "n" else f"{name}={value}"
         for name, value in values.items()
     )
-
-
-def _together(work: Sequence[Callable[[], None]]) -> None:
-    """Do all of it at once, each piece in a thread; if one of them fails, end all guests."""
-    with ThreadPoolExecutor(len(work)) as pool:
-        try:
-            futures = [pool.submit(piece) for piece in work]
-            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
-                future.result()
-        except BaseException:
-            qemu.stop()
-            raise

@@ -11,7 +11,7 @@ from lib.mutants.watch import Watch
 from lib.report.model import Result
 from lib.run import suite
 from lib.run.bytecode import Bytecode
-from lib.run.in_guest import environment, prepare_machine
+from lib.run.in_guest import SUITE, environment, prepare_machine
 from lib.run.options import Options
 from lib.say import say
 from lib.trouble import Trouble
@@ -19,7 +19,6 @@ from lib.vm import qemu
 from lib.vm.guest import Guest, GuestLost
 from lib.vm.kbuild import Kernel
 
-_SUITE = "/suite"
 _SWITCH = "/sys/kernel/debug/zctap_mutant"
 # Of one mutant: one that takes so many guests is not worth another.
 _LOSSES = 20
@@ -122,13 +121,13 @@ class Bench:
         with Guest(self.machine, snapshot=self._options.snapshot) as guest:
             try:
                 self._choose(guest, number)
-                guest.put(self._archive, _SUITE)
-                guest.put(suite.listing(_lines(stages)), _SUITE)
+                guest.put(self._archive, SUITE)
+                guest.put(suite.listing(suite.staged(stages)), SUITE)
                 words = suite.pytest_arguments(
                     self._options, self._selection.guest, only=suite.ONLY
                 )
                 words += [] if full else ["-x"]
-                guest.start(["pytest", *words], environment(self.kernel), _SUITE)
+                guest.start(["pytest", *words], environment(self.kernel), SUITE)
                 watch.begin()
                 status = _follow(guest, watch)
                 early = not watch.run.ended
@@ -138,7 +137,7 @@ class Bench:
                     watch.lose("crashed", f"pytest ended early, with status {status}")
                     return "pytest crashed"
                 if number == 0:
-                    self._bytecode.keep(guest.get(_SUITE, ".pyc"))
+                    self._bytecode.keep(guest.get(SUITE, ".pyc"))
             except GuestLost as err:
                 if qemu.stopping():
                     raise Stopped from err
@@ -156,11 +155,6 @@ class Bench:
             what, piece = guest.next(until)
         if int(piece):
             raise Trouble(f"the kernel has no {_SWITCH}: it was not built for mutants")
-
-
-def _lines(stages: list[list[str]]) -> list[str]:
-    """Return what lib/report/only.py reads: an empty line between stages."""
-    return "\n\n".join("\n".join(stage) for stage in stages).split("\n")
 
 
 def _follow(guest: Guest, watch: Watch) -> int:

@@ -8,8 +8,7 @@ import itertools
 import json
 import tarfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,9 +28,10 @@ from lib.run.bytecode import Bytecode
 from lib.run.mutant_guest import Bench, Trial
 from lib.run.mutant_sample import generic
 from lib.run.options import Options
+from lib.run.together import together
 from lib.say import say
 from lib.trouble import Trouble
-from lib.vm import cache, kbuild, machine, qemu, source
+from lib.vm import cache, kbuild, machine, source
 from lib.vm.guest import Guest, is_warm
 
 _MODULES = "selftests/zctap/test_"
@@ -133,7 +133,7 @@ class Campaign:
         def look(share: list[str]) -> None:
             trials.append(bench.run(0, [share], deadline, full=True))
 
-        _together([partial(look, share) for share in split], jobs)
+        together([partial(look, share) for share in split], jobs)
         bad = [result for trial in trials for result in trial.bad]
         if bad:
             for result in bad:
@@ -169,7 +169,7 @@ class Campaign:
                     print(f"{clean(line)}  [{next(left)} left]", flush=True)
 
             say(f"mutants: {len(todo)} to run, {len(tests)} tests, guests: {jobs}")
-            _together([partial(judge, mutant) for mutant in todo], jobs)
+            together([partial(judge, mutant) for mutant in todo], jobs)
 
     def _todo(self, profile: str, *, so_far: bool) -> list[Mutant]:
         """Return the mutants that nothing is known of; with `so_far` also what has lived so far."""
@@ -228,16 +228,3 @@ class Campaign:
         except OSError as err:
             raise Trouble(f"cannot write {err.filename}: {err.strerror}") from err
         return 1 if found.survivors else 0
-
-
-def _together(work: Sequence[Callable[[], None]], jobs: int) -> None:
-    """Do all pieces of work, so many at a time; if one fails, end all guests. Raises Trouble."""
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = [pool.submit(piece) for piece in work]
-        try:
-            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            qemu.stop()
-            raise

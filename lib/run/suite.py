@@ -43,6 +43,11 @@ def archive(extra: dict[str, Path], bytecode: Bytecode) -> bytes:
     return buffer.getvalue()
 
 
+def staged(stages: list[list[str]]) -> list[str]:
+    """Return the lines for lib/report/only.py: an empty one between stages."""
+    return "\n\n".join("\n".join(stage) for stage in stages).split("\n")
+
+
 def listing(only: list[str]) -> bytes:
     """Return a tar archive with the file ONLY, for pytest_arguments()."""
     buffer = io.BytesIO()

@@ -8,8 +8,9 @@ most one system call, which submits as well.
 
 import ctypes
 import errno
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from lib.uring import abi, syscalls
@@ -96,3 +97,28 @@ class Batches:
                 return tail
             if left <= 0:
                 raise TimeoutError(f"no completion after {timeout:.1f} s")
+
+
+class Streams:
+    """A multishot request for each of some streams, made anew until the stream has ended.
+
+    open: the numbers of those that have not, which are the user_data of their requests. `name` is
+    the operation's, for errors.
+    """
+
+    def __init__(self, batches: Batches, requests: Sequence[Sqe], name: str) -> None:
+        self._batches, self._requests, self._name = batches, requests, name
+        self.open = set(range(len(requests)))
+        for number in self.open:
+            batches.push(requests[number], number)
+
+    def ended(self, number: int, res: int) -> bool:
+        """A request has completed for the last time; whether it was made anew. Raises OSError."""
+        if res == 0:
+            self.open.discard(number)
+            return False
+        if res < 0 and res != -errno.ENOBUFS:
+            raise OSError(-res, f"{self._name}: {os.strerror(-res)}")
+        # Buffers had run out, and are there again; or the CQ was full.
+        self._batches.push(self._requests[number], number)
+        return True

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """Multishot RECV on any number of sockets, at next to no cost: what others are measured against."""
 
-import errno
-import os
 import socket
 from collections.abc import Sequence
 
 from lib.uring import op
 from lib.uring.abi import CQE_BUFFER_SHIFT, CqeFlag
-from lib.uring.batch import Batches
+from lib.uring.batch import Batches, Streams
 from lib.uring.buffers import BufferPool
 from lib.uring.ring import PATIENCE, Ring
 
@@ -22,15 +20,13 @@ class RecvDrain:
     def __init__(self, ring: Ring, socks: Sequence[socket.socket], pool: BufferPool) -> None:
         self.batches, self.pool = Batches(ring), pool
         self.total = self.completions = self.again = 0
-        self.open = set(range(len(socks)))
         self._entries = pool.prepared()
-        self._requests = [op.recv_select(one.fileno(), pool.bgid, multishot=True) for one in socks]
-        for number, request in enumerate(self._requests):
-            self.batches.push(request, number)
+        requests = [op.recv_select(one.fileno(), pool.bgid, multishot=True) for one in socks]
+        self._streams = Streams(self.batches, requests, "RECV")
 
     def run(self, timeout: float = PATIENCE) -> None:
         """Receive. Raises OSError, TimeoutError if nothing comes for so many seconds."""
-        while self.open:
+        while self._streams.open:
             self._step(timeout)
 
     def _step(self, timeout: float) -> None:
@@ -53,10 +49,4 @@ class RecvDrain:
             self.pool.extend(b"".join(used))
             self.pool.publish()
         for number, res in ended:
-            if res == 0:
-                self.open.discard(number)
-            elif res > 0 or res == -errno.ENOBUFS:
-                self.again += 1
-                self.batches.push(self._requests[number], number)
-            else:
-                raise OSError(-res, f"RECV: {os.strerror(-res)}")
+            self.again += self._streams.ended(number, res)

@@ -7,8 +7,6 @@ batch is done: pages, copy buffers and metadata buffers by one store each. docs/
 that costs. Receiver is for tests: it looks at each piece, and takes many times as long.
 """
 
-import errno
-import os
 import socket
 import struct
 from collections.abc import Callable, Sequence
@@ -17,7 +15,7 @@ from typing import Self
 
 from lib.uring import BufferPool, CqeFlag, RecvSend, Ring, Sqe, SqeFlag
 from lib.uring.abi import CQE_BUFFER_SHIFT
-from lib.uring.batch import Batches
+from lib.uring.batch import Batches, Streams
 from lib.uring.ring import PATIENCE
 from lib.zctap.abi import IOV, IOV_SIZE, addr3
 from lib.zctap.probe import Zctap
@@ -83,8 +81,7 @@ class Drain:
             raise ValueError(f"metadata buffers of {meta.size} bytes, not {IOVS * IOV_SIZE}")
         self.region, self.fill, self.copy, self.meta, self.sink = region, fill, copy, meta, sink
         self.batches, self.drained = Batches(ring), Drained()
-        self.open = set(range(len(socks)))
-        self._requests = [
+        requests = [
             Sqe(
                 zctap.recv_zc,
                 sock.fileno(),
@@ -101,8 +98,8 @@ class Drain:
         self._pages: list[int] = []
         self._copies: list[int] = []
         self._metas: list[int] = []
-        for number, request in enumerate(self._requests):
-            self.batches.push(request, number)
+        self._streams = Streams(self.batches, requests, "RECV_ZC")
+        self.open = self._streams.open
 
     @classmethod
     def of(cls, receiver: Receiver, group: int, sink: Sink | None = None) -> Self:
@@ -154,7 +151,7 @@ class Drain:
         self.drained.completions += count
         self._give_back()
         for number, res in ended:
-            self._ended(number, res)
+            self.drained.again += self._streams.ended(number, res)
 
     def _add(self, number: int, at: int, count: int) -> None:
         """Count the iovs of a completion; what they use goes back with the batch."""
@@ -212,14 +209,3 @@ class Drain:
             raise ContractError(
                 "an iov, or a completion, names a buffer that is not there"
             ) from None
-
-    def _ended(self, number: int, res: int) -> None:
-        """A request has completed for the last time: the stream has ended, or it goes on."""
-        if res == 0:
-            self.open.discard(number)
-        elif res > 0 or res == -errno.ENOBUFS:
-            # Buffers had run out, and are there again; or the CQ was full.
-            self.drained.again += 1
-            self.batches.push(self._requests[number], number)
-        else:
-            raise OSError(-res, f"RECV_ZC: {os.strerror(-res)}")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from lib.mutants.watch import Watch
-from lib.run import mutant_guest
-from lib.run.mutant_guest import Bench, _lines
+from lib.run import mutant_guest, suite
+from lib.run.mutant_guest import Bench
 from lib.run.mutants import suite_now
 from lib.trouble import Trouble
 
@@ -112,7 +112,7 @@ def test_guests_are_not_spent_without_end(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_stages_as_pytest_reads_them():
-    assert _lines([["a", "b"], ["c"]]) == ["a", "b", "", "c"]
+    assert suite.staged([["a", "b"], ["c"]]) == ["a", "b", "", "c"]
 
 
 def test_suite_is_what_the_guests_get():
