@@ -119,7 +119,7 @@ class Crew:
                 session.begin()
                 ended = _follow(guest, session)
                 if ended.killed and (found := death.of_process(guest.log(), ended.killed)):
-                    raise Lost(found.kind, found.why, self._console(guest))
+                    raise Lost(found.kind, found.why, self._console(death.excerpt(guest.log())))
                 self._bytecode.keep(guest.get(SUITE, ".pyc"))
                 self.reached.fetch(guest)
             except GuestLost as err:
@@ -130,23 +130,25 @@ class Crew:
         """Say what is known about a guest that is lost, or whose test hangs."""
         if qemu.stopping():
             return Lost("interrupted", "interrupted", [])
-        kind, why, said = err.kind, str(err), ""
+        kind, why, said, known = err.kind, str(err), "", err.console
         if kind in ("silent", "lockup"):
             answers, output = guest.abort()
             if output is not None:
                 kind, why, said = "timeout", "the test hangs, the guest does not", output
-            elif answers:
-                kind, why = "lockup", "the test cannot be killed, the guest still answers"
-        lines = self._console(guest) + said.splitlines()[-60:]
+            else:
+                found = guest.examined()
+                kind, why, known = found.kind, str(found), found.console
+                if answers:
+                    kind, why = "lockup", "the test cannot be killed, the guest still answers"
+        lines = self._console(known) + said.splitlines()[-60:]
         for line in lines:
             say(line)
         say(f"{why}; its console: {guest.console}")
         return Lost(kind, why, lines)
 
-    def _console(self, guest: Guest) -> list[str]:
+    def _console(self, known: list[str]) -> list[str]:
         """Return what matters of a guest's console, with lines of source if they are known."""
-        lines = decoded(death.excerpt(guest.log()), self._kernel.symbols)
-        return [f"console: {line}" for line in lines]
+        return [f"console: {line}" for line in decoded(known, self._kernel.symbols)]
 
 
 def _kmemleak(options: Options, accel: str) -> str:

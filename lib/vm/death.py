@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from lib.vm.processors import Processor
 
 # The lines of a console that are shown: from the first sign of trouble, else the last few.
 _TAIL = 25
@@ -53,11 +56,18 @@ def excerpt(lines: list[str]) -> list[str]:
     return lines[-_TAIL:]
 
 
-def of_guest(lines: list[str], qemu: str, *, silent: bool, error: str = "") -> Death:
+def of_guest(
+    lines: list[str],
+    qemu: str,
+    *,
+    silent: bool,
+    error: str = "",
+    locked: Sequence[Processor] = (),
+) -> Death:
     """Say what became of a guest.
 
     `qemu` says how QEMU ended, "" if it has not; `silent` is whether a deadline passed, else
-    the channel broke with `error`.
+    the channel broke with `error`. `locked` are processors that take no interrupts.
     """
     text = "\n".join(lines)
     panic = _PANIC.search(text)
@@ -76,6 +86,9 @@ def of_guest(lines: list[str], qemu: str, *, silent: bool, error: str = "") -> D
         return Death("crashed", f"the guest's agent failed: {error.strip()[-200:] or 'no word'}")
     if stuck := _STUCK.search(text):
         return Death("lockup", f"the guest is locked up: {stuck[0]}")
+    if locked:
+        numbers = ", ".join(str(one.number) for one in locked)
+        return Death("lockup", f"the guest is locked up: interrupts stay off on CPU {numbers}")
     return Death("silent", "the guest is silent, and so is its console")
 
 

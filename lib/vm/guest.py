@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,12 +17,15 @@ from lib.say import say
 from lib.trouble import Trouble
 from lib.vm import cache, death, qemu
 from lib.vm.machine import Machine
+from lib.vm.processors import Processor, stuck, told
 from lib.vm.qemu import Qemu
 from lib.vm.qmp import QmpError
 from lib.vm.wire import Closed, Silence, parse
 
 # Bytes: of a console that a guest has filled with rubbish, no more is read.
 _LOG = 1 << 18
+# A processor is looked at so often, so many seconds apart.
+_SAMPLES, _BETWEEN = 10, 0.05
 
 
 class GuestLost(Exception):
@@ -223,6 +227,23 @@ class Guest:
         except GuestLost:
             return answers, None
         return answers, said.decode(errors="replace")
+
+    def examined(self) -> GuestLost:
+        """Say why a guest does not answer at all, from its console and its processors.
+
+        The exception is not raised, but returned.
+        """
+        lines = self.log()
+        samples: list[list[Processor]] = []
+        # Of one that has stopped altogether there is nothing to be seen.
+        with contextlib.suppress(QmpError):
+            for _ in range(_SAMPLES):
+                samples.append(self.qemu.processors(self.machine.patience))
+                time.sleep(_BETWEEN)
+        found = death.of_guest(lines, self.qemu.death(), silent=True, locked=stuck(samples))
+        symbols = self.machine.kernel.with_name("System.map")
+        seen = told(samples[-1], symbols) if samples else []
+        return GuestLost(found.kind, found.why, [*death.excerpt(lines), *seen])
 
     def _lost(self, cause: Exception) -> GuestLost:
         """Say as well as can be what became of the guest."""

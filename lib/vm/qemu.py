@@ -19,6 +19,7 @@ from lib.trouble import Trouble
 from lib.vm import cache
 from lib.vm.command import run
 from lib.vm.machine import PORT_NAME, Machine, agent_disk
+from lib.vm.processors import Processor, parsed
 from lib.vm.qmp import Monitor, QmpError
 from lib.vm.wire import Wire
 
@@ -170,6 +171,12 @@ class Qemu:
                 return f"QEMU was killed by {signal.Signals(-status).name}"
             return f"QEMU exited with {status}: {self.said()}"
         return ""
+
+    def processors(self, deadline: float) -> list[Processor]:
+        """Return what the processors are at. Raises QmpError."""
+        until = time.monotonic() + deadline
+        command = {"command-line": "info registers -a"}
+        return parsed(self.monitor.command("human-monitor-command", until, **command))
 
     def said(self) -> str:
         """Return QEMU's last line of output."""
