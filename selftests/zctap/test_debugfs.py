@@ -8,6 +8,7 @@ import stat
 
 import pytest
 
+from fixtures.exhausted import Exhausted
 from fixtures.links import QUEUE
 from fixtures.stations import FILL, MakeStation, Station
 from lib.zctap import Debugfs, Ifq, wait_gone
@@ -104,6 +105,13 @@ def test_accounting_and_refs_agree(station: Station) -> None:
     assert any(line.skb and line.user for line in refs)
     flow.drain(7000)
     flow.receiver.give_back(held)
+
+
+@contract("DBG-4")
+def test_refs_of_every_page(exhausted: Exhausted) -> None:
+    """A line for each page, the first and the last too, with the one reference it has."""
+    lines = [(line.page, line.user) for line in sorted(exhausted.entry.refs())]
+    assert lines == [(page, 1) for page in range(exhausted.station.region.pages)]
 
 
 @contract("DBG-4", "BUF-2")
