@@ -131,15 +131,12 @@ class Crew:
         if qemu.stopping():
             return Lost("interrupted", "interrupted", [])
         kind, why, said, known = err.kind, str(err), "", err.console
-        if kind in ("silent", "lockup"):
-            answers, output = guest.abort()
-            if output is not None:
-                kind, why, said = "timeout", "the test hangs, the guest does not", output
-            else:
-                found = guest.examined()
-                kind, why, known = found.kind, str(found), found.console
-                if answers:
-                    kind, why = "lockup", "the test cannot be killed, the guest still answers"
+        if kind in ("silent", "lockup") and not err.locked:
+            try:
+                said = guest.abort()
+                kind, why = "timeout", "the test hangs, the guest does not"
+            except GuestLost as later:
+                kind, why, known = later.kind, str(later), later.console
         lines = self._console(known) + said.splitlines()[-60:]
         for line in lines:
             say(line)

@@ -84,11 +84,11 @@ def of_guest(
         return Death("panic" if "panicked" in qemu else "qemu", qemu)
     if not silent:
         return Death("crashed", f"the guest's agent failed: {error.strip()[-200:] or 'no word'}")
-    if stuck := _STUCK.search(text):
-        return Death("lockup", f"the guest is locked up: {stuck[0]}")
     if locked:
         numbers = ", ".join(str(one.number) for one in locked)
         return Death("lockup", f"the guest is locked up: interrupts stay off on CPU {numbers}")
+    if stuck := _STUCK.search(text):
+        return Death("lockup", f"the guest is locked up: {stuck[0]}")
     return Death("silent", "the guest is silent, and so is its console")
 
 

@@ -31,13 +31,15 @@ _SAMPLES, _BETWEEN = 10, 0.05
 class GuestLost(Exception):
     """The guest is gone or silent.
 
-    `kind` is one of lib/report/model.py's LOST, `console` what matters of its console.
+    `kind` is one of lib/report/model.py's LOST, `console` what matters of its console. If it is
+    `locked`, a processor takes no interrupts, and there is no use in asking it for anything.
     """
 
-    def __init__(self, kind: str, why: str, console: list[str]) -> None:
+    def __init__(self, kind: str, why: str, console: list[str], locked: bool = False) -> None:
         super().__init__(why)
         self.kind = kind
         self.console = console
+        self.locked = locked
 
 
 class Guest:
@@ -210,47 +212,46 @@ class Guest:
         except (Silence, Closed) as err:
             raise self._lost(err) from err
 
-    def abort(self) -> tuple[bool, str | None]:
-        """End a command that hangs.
+    def abort(self) -> str:
+        """End a command that hangs, and return what it said.
 
-        Return whether the guest answers at all, and what the command said, None if it does not
-        end. SIGABRT, on which Python's faulthandler (which pytest turns on) shows where it is.
+        SIGABRT, on which Python's faulthandler (which pytest turns on) shows where it is.
+        Raises GuestLost if the guest does not answer, or the command does not end.
         """
         until = time.monotonic() + self.machine.answer_deadline
-        answers, said = False, b""
+        self.ask(do="kill", signal=signal.SIGABRT)
+        self.answer("killed", self.machine.answer_deadline)
+        said = b""
         try:
-            self.ask(do="kill", signal=signal.SIGABRT)
-            self.answer("killed", self.machine.answer_deadline)
-            answers = True
             while (piece := self.next(until))[0] != "exit":
                 said += piece[1] if piece[0] == "output" else b""
-        except GuestLost:
-            return answers, None
-        return answers, said.decode(errors="replace")
-
-    def examined(self) -> GuestLost:
-        """Say why a guest does not answer at all, from its console and its processors.
-
-        The exception is not raised, but returned.
-        """
-        lines = self.log()
-        samples: list[list[Processor]] = []
-        # Of one that has stopped altogether there is nothing to be seen.
-        with contextlib.suppress(QmpError):
-            for _ in range(_SAMPLES):
-                samples.append(self.qemu.processors(self.machine.patience))
-                time.sleep(_BETWEEN)
-        found = death.of_guest(lines, self.qemu.death(), silent=True, locked=stuck(samples))
-        symbols = self.machine.kernel.with_name("System.map")
-        seen = told(samples[-1], symbols) if samples else []
-        return GuestLost(found.kind, found.why, [*death.excerpt(lines), *seen])
+        except GuestLost as err:
+            if err.kind != "silent":
+                raise
+            why = "the test cannot be killed, the guest still answers"
+            raise GuestLost("lockup", why, err.console, err.locked) from err
+        return said.decode(errors="replace")
 
     def _lost(self, cause: Exception) -> GuestLost:
         """Say as well as can be what became of the guest."""
         silent = isinstance(cause, Silence)
+        samples = self._samples() if silent else []
+        locked = stuck(samples)
         lines = self.log()
-        found = death.of_guest(lines, self.qemu.death(), silent=silent, error=str(cause))
-        return GuestLost(found.kind, found.why, death.excerpt(lines))
+        found = death.of_guest(
+            lines, self.qemu.death(), silent=silent, error=str(cause), locked=locked
+        )
+        seen = told(samples[-1], self.machine.kernel.with_name("System.map")) if samples else []
+        return GuestLost(found.kind, found.why, [*death.excerpt(lines), *seen], bool(locked))
+
+    def _samples(self) -> list[list[Processor]]:
+        """Look at the processors a few times; not at all if the whole machine stands still."""
+        samples = []
+        with contextlib.suppress(QmpError):
+            for _ in range(_SAMPLES):
+                samples.append(self.qemu.processors(self.machine.patience))
+                time.sleep(_BETWEEN)
+        return samples
 
     def log(self) -> list[str]:
         """Return the lines of the console so far: the end of them, if there are very many."""

@@ -33,7 +33,7 @@ SUBSET = [f"selftests/zctap/{name}.py" for name in ("test_copy", "test_counters"
 INSIDE = {
     "panic": "Path('/sys/kernel/debug/provoke-crash/DIRECT').write_text('PANIC')",
     "oops": "Path('/sys/kernel/debug/provoke-crash/DIRECT').write_text('EXCEPTION')",
-    "lockup": "Path('/sys/kernel/debug/provoke-crash/DIRECT').write_text('SOFTLOCKUP')",
+    "lockup": "Path('/sys/kernel/debug/provoke-crash/DIRECT').write_text('{soft or hard}LOCKUP')",
     "oom": "Path('/proc/self/oom_score_adj').write_text('-1000'); [b'x' * 9**8 for _ in range(99)]",
     "timeout": "os.kill({pid}, signal.SIGSTOP)",
     "crashed": "os.kill({pid}, signal.SIGSEGV)",
@@ -96,6 +96,7 @@ def judge(kind: str, run: Running, found: Outcome, total: int | None) -> list[st
 def strike(kind: str, rng: random.Random, folder: Path) -> tuple[Running, Outcome]:
     """Start a run, let the failure happen, wait for the end."""
     harm = INSIDE.get(kind, "pass").replace("{pid}", "PID")
+    harm = harm.replace("{soft or hard}", rng.choice(("SOFT", "HARD")))
     text = PLANT.replace("{delay}", f"{rng.uniform(0, 2):.2f}").replace("{harm}", harm)
     paths = [str(ROOT / name) for name in SUBSET]
     run = Running(folder, text, "--timeout", "10", "-j", str(rng.choice((1, 2))), *paths)
@@ -109,7 +110,7 @@ def strike(kind: str, rng: random.Random, folder: Path) -> tuple[Running, Outcom
 
 def main(argv: list[str]) -> int:
     """Run the campaign; return the exit status."""
-    runs = int(argv[0]) if argv else 100
+    runs = int(argv[0]) if argv else 120
     seed = int(argv[1]) if argv[1:] else random.getrandbits(31)
     rng = random.Random(seed)
     kinds = [*INSIDE, *OUTSIDE, *RUNNER]
