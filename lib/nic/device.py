@@ -56,13 +56,12 @@ class Device:
     """
 
     def __init__(self, ifname: str) -> None:
-        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.cookie = netns.cookie(self._sock)
         try:
             self.ifindex = socket.if_nametoindex(ifname)
         except (OSError, ValueError):
-            self._sock.close()
             raise Trouble(f"no interface {ifname!r} here; {_hint(ifname)}") from None
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.cookie = netns.cookie(self._sock)
 
     def ifname(self) -> str:
         """What it is called now. Raises OSError (ENODEV) when it is gone."""
@@ -127,9 +126,8 @@ class Device:
             raise OSError(error.code, os.strerror(error.code)) from error
 
     def _check_namespace(self) -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here:
-            if netns.cookie(here) != self.cookie:
-                raise RuntimeError(f"interface {self.ifindex} is in another network namespace")
+        if netns.here() != self.cookie:
+            raise OSError(errno.EXDEV, f"interface {self.ifindex} is in another network namespace")
 
     def close(self) -> None:
         """Let go of the socket."""

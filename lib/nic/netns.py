@@ -26,3 +26,9 @@ def boot_id() -> str:
 def machine() -> str:
     """The machine's name: homes, and with them the cache, may be shared by several."""
     return os.uname().nodename
+
+
+def here() -> int:
+    """The cookie of the namespace that the calling thread is in. Raises OSError."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        return cookie(sock)
