@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 """Changes of a card, for tests of what becomes of them."""
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
-from lib.nic import restore
-from lib.nic.card import Settings
+from lib.nic import ethtool, restore
+from lib.nic.card import Card, Settings
+from lib.nic.device import Device
 from lib.nic.flows import Flow
 from lib.nic.identity import identity
 from tests.nic.fake import FRESH, FakeDevice
 
+QUEUES = 4  # of a veth
 OURS = Flow(4, 1, dst="198.18.0.2", dst_port=5001)
 THEIRS = Flow(6, 0, dst_port=22)
 # A card that somebody has set up, and one that is as it came.
@@ -39,3 +43,20 @@ def left_behind(folder: Path, device: FakeDevice) -> Path:
     set_up(card)
     card.journal.log.close()
     return card.journal.log.path
+
+
+def channels(ifname: str) -> ethtool.Channels:
+    """Queues in use."""
+    with Device(ifname) as device:
+        return ethtool.channels(device.ask)[0]
+
+
+def die_with(name: str, queues: int = 2) -> None:
+    """Change the queues of an interface, in a process that is killed then."""
+    pid = os.fork()
+    if not pid:
+        try:
+            Card(name).set_channels(queues)
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)

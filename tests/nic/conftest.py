@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.nic.changes import STARTS
+from netns import Link, LinkSpec
+from tests.nic.changes import QUEUES, STARTS
 from tests.nic.fake import FakeDevice
 
 
@@ -37,3 +38,23 @@ def folder(place: Path) -> Path:
     """Where journals are."""
     (place / "journals").mkdir()
     return place / "journals"
+
+
+@pytest.fixture
+def veth(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Link]:
+    """A pair with four queues; the test is in the receiver's namespace, and has a cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place))
+    for name in ("SSH_CONNECTION", "NETIF"):
+        monkeypatch.delenv(name, raising=False)
+    try:
+        link = Link(LinkSpec(queues=QUEUES))
+    except PermissionError as error:
+        pytest.skip(f"network namespaces need root: {error}")
+    with link, link.rx.ns.entered():
+        yield link
+
+
+@pytest.fixture
+def journals(place: Path) -> Path:
+    """Where they are by default."""
+    return place / "zctap-selftests" / "nic"
