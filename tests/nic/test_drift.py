@@ -61,6 +61,20 @@ def test_somebody_else_s_rules_survive(fresh: FakeDevice, folder: Path):
     assert fresh.state() == FRESH | {"ntuple": True, "rules": rules}
 
 
+def test_a_table_that_the_driver_has_reset_is_nobody_s_choice(fresh: FakeDevice, folder: Path):
+    fresh.change(table=[3] * 8)
+    before = fresh.state()
+    card = begin(folder, fresh)
+    card.spread_away_from(1)
+    fresh.change(table=None)
+    assert not card.journal.undo()
+    assert fresh.state() == before
+    card = begin(folder, fresh)
+    card.spread_away_from(1)
+    fresh.change(table=[0, 0, 2, 0, 0, 0, 0, 0])
+    assert [stuck.entry.kind for stuck in card.journal.undo()] == ["RSS table"]
+
+
 def test_a_rule_in_the_place_of_ours_is_not_ours(device: FakeDevice, folder: Path):
     left_behind(folder, device)
     rules = {at: bytes(THEIRS.spec(int(at))).hex() for at in device.state()["rules"]}
