@@ -43,6 +43,10 @@ def _run(options: Options) -> int:
     if options.command == "compare":
         return compare.report(options)
     outputs.check(options)
+    if options.command == "nic":
+        from lib.run import nic  # with pyroute2, which nobody else here needs
+
+        return nic.run(options)
     if options.command == "timing":
         return timing.report(options)
     if options.command == "bisect":

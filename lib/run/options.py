@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from lib.run import mutant_options
+from lib.run import mutant_options, nic_options
 from lib.run.amounts import count, counts, size, sizes
+from lib.run.nic_options import Nic
 from lib.trouble import Trouble
 from lib.vm import cache
 
@@ -23,10 +24,11 @@ COMMANDS = {
     "bisect": "find the commit of --tree, between --good and --bad, since which tests fail",
     "mutants": "run the suite against kernels that are wrong, and say which of them it notices",
     "timing": "run the suite, and say what it takes and where the time goes",
+    "nic": "run nothing; say what a network card can do for the suite, and what it lacks",
     "compare": "run nothing; say what has changed from one run to another, by two --events files",
 }
 # They run no test, and need neither root nor a kernel.
-READERS = ("contract", "compare")
+READERS = ("contract", "compare", "nic")
 PROFILES = ("plain", "cover", "debug")
 _DEFAULT = Path()
 
@@ -75,6 +77,7 @@ class Options:
     full: bool = False  # mutants: all tests, whatever failed by then
     survivors: bool = False  # mutants: only a list of those that lived
     generic: int | None = None  # mutants: so many at random
+    nic: Nic = Nic()
     # A file with the modules and tests to run, an id a line.
     only: Path | None = None
     events: Path | None = None
@@ -101,7 +104,7 @@ def parse(argv: list[str]) -> Options:
         epilog="commands: " + "; ".join(f"{name}: {what}" for name, what in COMMANDS.items()),
     )
     add = parser.add_argument
-    what = "tests to run: files, or pytest ids; compare: OLD NEW; mutants: ids"
+    what = "tests: files, or pytest ids; compare: OLD NEW; mutants: ids; nic: an interface"
     add("words", nargs="*", metavar="[command] [path]", help=what)
     add("--profile", choices=PROFILES, help="kernel config (plain)")
     add("--tree", type=Path, metavar="DIR", help="build this kernel tree, not the reference")
@@ -147,10 +150,11 @@ def parse(argv: list[str]) -> Options:
     add("--mtus", type=counts, default=(), metavar="N,...", help="bench: bytes a packet")
     add("--loop", action="store_true", help="bench: a profile of the receive loop instead")
     mutant_options.add_to(parser)
+    nic_options.add_to(parser)
     add("--events", type=Path, metavar="FILE", help="write what happens to FILE, as JSON lines")
     add("--junit", type=Path, metavar="FILE", help="write the verdicts to FILE, as JUnit XML")
     add("--html", type=Path, metavar="FILE", help="write a report to FILE, one page for browsers")
-    add("--json", type=Path, metavar="FILE", help="contract, bench, mutants: write JSON, too")
+    add("--json", type=Path, metavar="FILE", help="contract, bench, mutants, nic: JSON, too")
     add("--markdown", type=Path, metavar="FILE", help="contract, mutants: to a file")
     given = parser.parse_intermixed_args(argv)
 
@@ -180,10 +184,14 @@ def parse(argv: list[str]) -> Options:
     _check_reports(command, given)
     _check_bisect(command, given)
     mutant_options.check(command, given, words)
+    nic = nic_options.check(command, given, words)
     if command == "compare":
         _check_compared(words)
     for word in words:
-        if command not in ("compare", "mutants") and not Path(word.split("::", 1)[0]).exists():
+        if (
+            command not in ("compare", "mutants", "nic")
+            and not Path(word.split("::", 1)[0]).exists()
+        ):
             raise Trouble(f"no such test file: {word}")
     return Options(
         command=command,
@@ -217,6 +225,7 @@ def parse(argv: list[str]) -> Options:
         full=given.full,
         survivors=given.survivors,
         generic=given.generic,
+        nic=nic,
         only=given.only,
         events=given.events,
         junit=given.junit,
@@ -277,8 +286,8 @@ def _check_compared(words: list[str]) -> None:
 
 def _check_reports(command: str, given: argparse.Namespace) -> None:
     """Raise Trouble for reports that cannot be had."""
-    if given.json and command not in ("contract", "bench", "mutants"):
-        raise Trouble("--json goes with 'contract', 'bench' and 'mutants'")
+    if given.json and command not in ("contract", "bench", "mutants", "nic"):
+        raise Trouble("--json goes with 'contract', 'bench', 'mutants' and 'nic'")
     if given.markdown and command not in ("contract", "mutants"):
         raise Trouble("--markdown goes with 'contract' and 'mutants'")
     outputs = {name: getattr(given, name) for name in ("events", "junit", "html")}

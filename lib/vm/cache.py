@@ -9,6 +9,7 @@
 <root>/modular/KEY      published: the initrd and the modules' disk for such a kernel
 <root>/warm/KEY         published: the state of a warm guest
 <root>/log              console and build logs, the latest few
+<root>/nic              journals of what has been changed on network cards, see docs/nic.md
 <root>/tmp              entries in the making; swept at the next start
 """
 
@@ -24,26 +25,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from lib.cachedir import folder, root
 from lib.say import say
 from lib.trouble import Trouble
 
+__all__ = ["GIB", "entry", "folder", "key_of", "lock", "need_space", "prune"]
+__all__ += ["publish", "root", "scratch", "sweep"]
+
 GIB = 1 << 30
-
-
-def root() -> Path:
-    """Return the cache's directory, which need not exist yet."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "zctap-selftests"
-
-
-def folder(*names: str) -> Path:
-    """Return a directory below the root, made if need be. Raises Trouble."""
-    path = root().joinpath(*names)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise Trouble(f"cannot create {path}: {err.strerror}; set XDG_CACHE_HOME") from err
-    return path
 
 
 def key_of(*parts: str | bytes | Path) -> str:

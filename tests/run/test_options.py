@@ -51,6 +51,13 @@ def test_mutants_are_named_not_found_on_disk():
     assert parse(["mutants", "--survivors"]).survivors
 
 
+def test_cards_are_named_not_found_on_disk():
+    options = parse(["nic", "no-such-file", "--probe", "--i-know", "--json", "x.json"])
+    assert (options.command, options.paths) == ("nic", ["no-such-file"])
+    assert (options.nic.probe, options.nic.i_know, options.nic.restore) == (True, True, False)
+    assert needed(options) == needed(parse(["contract"]))
+
+
 def test_paths_may_follow_options(tmp_path: Path):
     (tmp_path / "test_x.py").touch()
     test = f"{tmp_path}/test_x.py::test_y"
@@ -85,7 +92,7 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["--apply-series"], "goes with --tree"),
         (["build", "--host"], "does not go with 'build'"),
         (["no/such/test.py"], "no such test file"),
-        (["--json", "x.json"], "goes with 'contract', 'bench' and 'mutants'"),
+        (["--json", "x.json"], "goes with 'contract', 'bench', 'mutants' and 'nic'"),
         (["contract", "--json", "/none/x.json"], "no such directory: /none"),
         (["--coverage", "--profile", "plain"], "needs the profile cover, not plain"),
         (["--coverage", "--kernel", "/x"], "needs a kernel that is built here"),
@@ -112,6 +119,15 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["mutants", "-k", "x"], "takes ids of mutants"),
         (["mutants", "--host"], "does not go with 'mutants'"),
         (["mutants", "--html", "x"], "--html does not go with 'mutants'"),
+        (["--probe"], "--probe, .* go with 'nic'"),
+        (["nic", "eth0", "eth1"], "takes one interface"),
+        (["nic", "eth0", "--tree", "/"], "this machine's kernel"),
+        (["nic", "eth0", "--host"], "does not go with 'nic'"),
+        (["nic", "eth0", "-k", "x"], "runs no tests"),
+        (["nic", "eth0", "--force"], "go with --restore"),
+        (["nic", "eth0", "--restore", "--force", "--forget"], "exclude each other"),
+        (["nic", "eth0", "--restore", "--json", "x"], "goes without"),
+        (["nic", "eth0", "--markdown", "x"], "goes with 'contract' and 'mutants'"),
     ],
 )
 def test_what_makes_no_sense_is_said(argv: list[str], said: str):
@@ -147,6 +163,9 @@ def run_tests(*argv: str, **environment: str) -> subprocess.CompletedProcess[str
         (["compare", "/etc/passwd", "/etc/passwd"], "no run in it"),
         (["compare", "/dev/null", "/dev/null"], "no run in it"),
         (["mutants", "none"], "no such mutant: none"),
+        (["nic", "none"], "no interface 'none' here; there are "),
+        (["nic", "a/b"], "no name of an interface: 'a/b'"),
+        (["nic", "lo", "--json", "/proc/x.json"], "cannot write /proc/x.json"),
         (["mutants", "--json", "/proc/x.json"], "cannot write /proc/x.json"),
     ],
 )

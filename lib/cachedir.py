@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Where files are kept from run to run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lib.trouble import Trouble
+
+
+def root() -> Path:
+    """Return the cache's directory, which need not exist yet."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "zctap-selftests"
+
+
+def folder(*names: str) -> Path:
+    """Return a directory below the root, made if need be. Raises Trouble."""
+    path = root().joinpath(*names)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise Trouble(f"cannot create {path}: {err.strerror}; set XDG_CACHE_HOME") from err
+    return path
