@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from fixtures.exhausted import SEGMENT, Exhausted, MakeExhausted
+from fixtures.registration import refused, valid
 from fixtures.rings import Pair
-from fixtures.stations import FILL, MakeStation
-from lib.deadline import wait_until
+from fixtures.stations import FILL, MakeStation, Station
 from lib.uring import PAGE, BufferRing, Memory, Sqe, SqeFlag, op
 from lib.uring.abi import Op
 from lib.zctap import FillRing, Zctap
@@ -142,6 +142,24 @@ def test_classic_group_is_no_fill_ring(make_station: MakeStation, pair: Pair) ->
         assert exhausted.offer() is None
 
 
+@contract("FILL-7", "REG-20")
+def test_group_after_its_ifq(exhausted: Exhausted, zctap: Zctap, pair: Pair) -> None:
+    """When the ifq has ended others select from the group, but nothing that it has taken."""
+    if zctap.unregister_ifq is None:
+        pytest.skip("this kernel has no UNREGISTER_IFQ")
+    station = exhausted.station
+    exhausted.give(2, 3)
+    assert sorted(exhausted.arrivals()) == [2, 3]
+    exhausted.fill.put(4, bid=44)
+    exhausted.fill.publish()
+    assert station.ifq
+    station.ifq.close()
+    pair[1].send(b"message")
+    cqe = station.ring.run(op.recv_select(pair[0].fileno(), FILL))
+    assert (cqe.res, cqe.buffer_id) == (7, 44), cqe
+    assert bytes(station.region.piece(4, 0, 7)) == b"message"
+
+
 @contract("FILL-7")
 def test_another_group_is_nobodys(exhausted: Exhausted, pair: Pair) -> None:
     """An ordinary buffer ring of the same ring works beside the fill ring."""
@@ -158,24 +176,66 @@ def test_another_group_is_nobodys(exhausted: Exhausted, pair: Pair) -> None:
     assert exhausted.arrivals() == [6]
 
 
-@contract("FILL-3", "BUF-1", "REG-20")
-def test_entries_of_an_earlier_ifq(exhausted: Exhausted, zctap: Zctap) -> None:
-    """Entries left over from the ring's last ifq name pages that the user has not got any more."""
+def registered_again(station: Station, zctap: Zctap) -> None:
+    """The same region bound to the same queue once more, by the same ring."""
     if zctap.unregister_ifq is None:
         pytest.skip("this kernel has no UNREGISTER_IFQ")
-    station = exhausted.station
-    exhausted.give(0, 1, 2)
     assert station.ifq
     station.ifq.close()
     station.gone()
     station.register()
-    parked, entry = station.flow(rcvbuf=4 << 20), station.debug()
 
-    def looked_at() -> bool:
-        parked.tcp.feed(SEGMENT)  # not read: no page comes to the user meanwhile
-        return entry.counters().fill_not_owned >= 3
 
-    wait_until(looked_at, entry.dump, 5)
-    counters = entry.counters()
-    assert (counters.fill_not_owned, counters.fill_invalid, counters.from_fill) == (3, 0, 0)
-    parked.tcp.read(parked.tcp.sent.offset)
+@contract("FILL-8", "BUF-3", "REG-20")
+def test_entries_of_an_earlier_ifq(make_station: MakeStation, zctap: Zctap) -> None:
+    """Pages given back to the ring's last ifq, and not taken by it, stay with who reads them now.
+
+    So many are given back, and then held, that some must be the same.
+    """
+    station = make_station(pages=512)  # more than are posted (DEV-3)
+    station.flow().transfer(250 * PAGE)
+    registered_again(station, zctap)
+    flow, total = station.flow(rcvbuf=4 << 20), 450 * PAGE
+    held, left = [], total - flow.tcp.feed(total)
+    while flow.tally.total < total:
+        held += flow.accept(flow.receiver.receive())
+        left -= flow.tcp.feed(left)
+    counters = station.debug().counters()
+    taken = (counters.from_fill, counters.fill_not_owned, counters.fill_invalid)
+    assert taken == (0, 0, 0), f"entries that were there before: {counters}"
+    station.at_rest()
+    flow.receiver.give_back(held)
+
+
+@contract("FILL-8", "FILL-3")
+def test_bad_entries_of_an_earlier_ifq(exhausted: Exhausted, zctap: Zctap) -> None:
+    """What is no page's address, and was left over, is nobody's mistake that is counted."""
+    fill, first = exhausted.fill, exhausted.station.region.page_addr(0)
+    for address in (0, first - 1, first):
+        fill.add(address, PAGE, 0)
+    fill.publish()
+    registered_again(exhausted.station, zctap)
+    again = Exhausted(exhausted.station)
+    again.give(3)
+    assert again.arrivals() == [3]
+    counters = again.entry.counters()
+    assert (counters.fill_invalid, counters.fill_not_owned) == (0, 0)
+
+
+@contract("FILL-8", "REG-18")
+def test_group_of_a_failed_registration(make_station: MakeStation, pair: Pair) -> None:
+    """A registration that fails leaves the group's buffers for others to select."""
+    station = make_station(register=False, pages=8)
+    ring, fill = station.ring, station.fill
+    assert fill is not None
+    for page in (5, 6):
+        fill.add(station.region.page_addr(page), PAGE, page)
+    fill.publish()
+    # The driver's refusal comes last of all.
+    refused(station, errno.EINVAL, valid(station, queue_id=1000))
+    for page in (5, 6):
+        pair[1].send(b"message %d" % page)
+        cqe = ring.run(op.recv_select(pair[0].fileno(), FILL))
+        assert (cqe.res, cqe.buffer_id) == (9, page), cqe
+        assert bytes(station.region.piece(page, 0, 9)) == b"message %d" % page
+    assert ring.run(op.recv_select(pair[0].fileno(), FILL)).error == errno.ENOBUFS
