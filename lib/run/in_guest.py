@@ -48,9 +48,10 @@ def start(on: machine.Machine, *, snapshot: bool) -> Guest:
     return guest
 
 
-def environment(kernel: Kernel, kmemleak: str = "") -> dict[str, str]:
+def environment(kernel: Kernel, longest_wait: float, kmemleak: str = "") -> dict[str, str]:
     """Return what a command in the guest finds in its environment; `kmemleak` as in Options."""
     found = {"PYTHONPATH": SUITE, "ZCTAP_VM": kernel.profile, "ZCTAP_KMEMLEAK": kmemleak}
+    found["ZCTAP_CEILING"] = str(longest_wait)
     if kernel.uapi:
         found["ZCTAP_UAPI"] = f"{SUITE}/uapi/io_uring.h"
     return found
@@ -113,13 +114,13 @@ class Crew:
                 guest.put(self._archive, SUITE)
                 guest.put(suite.listing(only or []), SUITE)
                 arguments = suite.pytest_arguments(self._options, self._tests, only=suite.ONLY)
-                guest.start(
-                    ["pytest", *arguments], environment(self._kernel, self._kmemleak), SUITE
-                )
+                env = environment(self._kernel, self.machine.longest_wait, self._kmemleak)
+                guest.start(["pytest", *arguments], env, SUITE)
                 session.begin()
                 ended = _follow(guest, session)
                 if ended.killed and (found := death.of_process(guest.log(), ended.killed)):
-                    raise Lost(found.kind, found.why, self._console(death.excerpt(guest.log())))
+                    console = [f"console: {line}" for line in death.excerpt(guest.log())]
+                    raise Lost(found.kind, found.why, decoded(console, self._kernel.symbols))
                 self._bytecode.keep(guest.get(SUITE, ".pyc"))
                 self.reached.fetch(guest)
             except GuestLost as err:
@@ -130,22 +131,18 @@ class Crew:
         """Say what is known about a guest that is lost, or whose test hangs."""
         if qemu.stopping():
             return Lost("interrupted", "interrupted", [])
-        kind, why, said, known = err.kind, str(err), "", err.console
+        kind, why, said, known = err.kind, str(err), "", err.known
         if kind in ("silent", "lockup") and not err.locked:
             try:
                 said = guest.abort()
                 kind, why = "timeout", "the test hangs, the guest does not"
             except GuestLost as later:
-                kind, why, known = later.kind, str(later), later.console
-        lines = self._console(known) + said.splitlines()[-60:]
+                kind, why, known = later.kind, str(later), later.known
+        lines = decoded(known, self._kernel.symbols) + said.splitlines()[-60:]
         for line in lines:
             say(line)
         say(f"{why}; its console: {guest.console}")
         return Lost(kind, why, lines)
-
-    def _console(self, known: list[str]) -> list[str]:
-        """Return what matters of a guest's console, with lines of source if they are known."""
-        return [f"console: {line}" for line in decoded(known, self._kernel.symbols)]
 
 
 def _kmemleak(options: Options, accel: str) -> str:

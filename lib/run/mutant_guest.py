@@ -26,6 +26,8 @@ _LOSSES = 20
 _FALSE_STARTS = 3
 # A test on a mutant may take so many times what it takes else, and these seconds (with KVM).
 _FACTOR, _LEAST, _BETWEEN = 10.0, 2.0, 8.0
+# Seconds for a single wait of a test: most of those that reach it have noticed the mutant.
+_LONGEST_WAIT = 60.0
 
 
 class Stopped(Trouble):
@@ -127,7 +129,7 @@ class Bench:
                     self._options, self._selection.guest, only=suite.ONLY
                 )
                 words += [] if full else ["-x"]
-                guest.start(["pytest", *words], environment(self.kernel), SUITE)
+                guest.start(["pytest", *words], environment(self.kernel, _LONGEST_WAIT), SUITE)
                 watch.begin()
                 status = _follow(guest, watch)
                 early = not watch.run.ended

@@ -63,7 +63,8 @@ class InGuest:
         with start(self._machine, snapshot=self._options.snapshot) as guest:
             try:
                 guest.put(archive, SUITE)
-                guest.start(["python3", "-m", module, *arguments], environment(kernel), SUITE)
+                env = environment(kernel, self._machine.longest_wait)
+                guest.start(["python3", "-m", module, *arguments], env, SUITE)
                 return _follow(guest, self._machine.test_deadline, feed)
             except GuestLost as err:
                 for line in death.excerpt(guest.log()):

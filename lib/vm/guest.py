@@ -31,15 +31,30 @@ _SAMPLES, _BETWEEN = 10, 0.05
 class GuestLost(Exception):
     """The guest is gone or silent.
 
-    `kind` is one of lib/report/model.py's LOST, `console` what matters of its console. If it is
-    `locked`, a processor takes no interrupts, and there is no use in asking it for anything.
+    `kind` is one of lib/report/model.py's LOST, `console` what matters of its console,
+    `processors` where those are, if that was looked at. If the guest is `locked`, one of them takes
+    no interrupts, and there is no use in asking for anything.
     """
 
-    def __init__(self, kind: str, why: str, console: list[str], locked: bool = False) -> None:
+    def __init__(
+        self,
+        kind: str,
+        why: str,
+        console: list[str],
+        processors: list[str] | None = None,
+        *,
+        locked: bool = False,
+    ) -> None:
         super().__init__(why)
         self.kind = kind
         self.console = console
+        self.processors = processors or []
         self.locked = locked
+
+    @property
+    def known(self) -> list[str]:
+        """All lines there are, for people; those of the console say so."""
+        return [*(f"console: {line}" for line in self.console), *self.processors]
 
 
 class Guest:
@@ -108,8 +123,8 @@ class Guest:
             self._hello()
         except GuestLost as err:
             self.qemu.kill()
-            for line in err.console:
-                say(f"console: {line}")
+            for line in err.known:
+                say(line)
             raise Trouble(f"the guest does not boot: {err}; its console: {self.console}") from err
         except BaseException:
             self.qemu.kill()
@@ -126,7 +141,8 @@ class Guest:
             if err.kind not in ("silent", "lockup"):
                 raise
             if not err.console:
-                raise GuestLost("silent", "its console stays empty", []) from err
+                why = "its console stays empty"
+                raise GuestLost("silent", why, [], err.processors) from err
             rest = self.machine.boot_deadline - self.machine.first_word_deadline
             self.answer("booted", rest)
 
@@ -229,7 +245,7 @@ class Guest:
             if err.kind != "silent":
                 raise
             why = "the test cannot be killed, the guest still answers"
-            raise GuestLost("lockup", why, err.console, err.locked) from err
+            raise GuestLost("lockup", why, err.console, err.processors, locked=err.locked) from err
         return said.decode(errors="replace")
 
     def _lost(self, cause: Exception) -> GuestLost:
@@ -242,7 +258,8 @@ class Guest:
             lines, self.qemu.death(), silent=silent, error=str(cause), locked=locked
         )
         seen = told(samples[-1], self.machine.kernel.with_name("System.map")) if samples else []
-        return GuestLost(found.kind, found.why, [*death.excerpt(lines), *seen], bool(locked))
+        excerpt = death.excerpt(lines)
+        return GuestLost(found.kind, found.why, excerpt, seen, locked=bool(locked))
 
     def _samples(self) -> list[list[Processor]]:
         """Look at the processors a few times; not at all if the whole machine stands still."""

@@ -78,6 +78,11 @@ class Machine:
         """Seconds for one test, from its start to its result."""
         return 20 * self.patience
 
+    @property
+    def longest_wait(self) -> float:
+        """Seconds for a single wait of a test, which then fails before it is past its deadline."""
+        return 0.6 * self.test_deadline
+
     def arguments(self, agent: Path) -> list[str]:
         """Return QEMU's arguments but for the channels; `agent` is the disk with the agent.
 

@@ -22,9 +22,14 @@ def test_scale_can_be_given() -> None:
     assert deadline.scaled(2) == 6
 
 
-def test_no_wait_outlasts_the_ceiling() -> None:
-    assert deadline.scaled(deadline.CEILING - 1) == deadline.CEILING
-    assert deadline.scaled(deadline.CEILING + 1) == deadline.CEILING + 1
+@pytest.mark.parametrize("given", [None, "", "240"])
+def test_no_wait_outlasts_the_ceiling(monkeypatch: pytest.MonkeyPatch, given: str | None) -> None:
+    if given is not None:
+        monkeypatch.setenv("ZCTAP_CEILING", given)
+    most = deadline.ceiling()
+    assert most == (240 if given else 60)
+    assert deadline.scaled(most - 1) == most
+    assert deadline.scaled(most + 1) == most + 1
 
 
 def test_scale_is_measured_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
