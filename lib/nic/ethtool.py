@@ -54,21 +54,23 @@ def driver(ask: Ask) -> Driver:
     """ETHTOOL_GDRVINFO. The kernel answers for drivers that do not."""
     answer = bytearray(struct.pack("<I", _GDRVINFO).ljust(_DRVINFO.size, b"\0"))
     ask(answer)
-    words = (field.split(b"\0")[0].decode(errors="replace") for field in _words(answer))
+    parts: tuple[bytes, ...] = _DRVINFO.unpack(answer)[1:5]
+    words = (field.split(b"\0")[0].decode(errors="replace") for field in parts)
     return Driver(*("" if word == "N/A" else word for word in words))
 
 
-def _words(answer: bytearray) -> tuple[bytes, ...]:
-    unpacked: tuple[bytes, ...] = _DRVINFO.unpack(answer)[1:5]
-    return unpacked
+def _most_and_now(ask: Ask, command: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """struct ethtool_channels and ethtool_ringparam: four limits, then what is set."""
+    answer = bytearray(struct.pack("<I32x", command))
+    ask(answer)
+    numbers = struct.unpack("<8I", answer[4:])
+    return numbers[:4], numbers[4:]
 
 
 def channels(ask: Ask) -> tuple[Channels, Channels]:
     """ETHTOOL_GCHANNELS: those in use, and the most there can be."""
-    answer = bytearray(struct.pack("<I32x", _GCHANNELS))
-    ask(answer)
-    counts = struct.unpack("<8I", answer[4:])
-    return Channels(*counts[4:]), Channels(*counts[:4])
+    most, now = _most_and_now(ask, _GCHANNELS)
+    return Channels(*now), Channels(*most)
 
 
 def set_channels(ask: Ask, wanted: Channels) -> None:
@@ -80,10 +82,8 @@ def set_channels(ask: Ask, wanted: Channels) -> None:
 
 def rings(ask: Ask) -> tuple[Rings, Rings]:
     """ETHTOOL_GRINGPARAM: the sizes, and the largest there can be."""
-    answer = bytearray(struct.pack("<I32x", _GRINGPARAM))
-    ask(answer)
-    sizes = struct.unpack("<8I", answer[4:])
-    return Rings(*sizes[4:]), Rings(*sizes[:4])
+    most, now = _most_and_now(ask, _GRINGPARAM)
+    return Rings(*now), Rings(*most)
 
 
 def set_rings(ask: Ask, wanted: Rings) -> None:

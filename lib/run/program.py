@@ -15,7 +15,6 @@ from lib.run.bytecode import Bytecode
 from lib.run.in_guest import SUITE, describe, environment, prepare_machine, start
 from lib.run.options import Options
 from lib.say import say
-from lib.vm import death
 from lib.vm.guest import Guest, GuestLost
 from lib.vm.kbuild import Kernel
 
@@ -67,8 +66,8 @@ class InGuest:
                 guest.start(["python3", "-m", module, *arguments], env, SUITE)
                 return _follow(guest, self._machine.test_deadline, feed)
             except GuestLost as err:
-                for line in death.excerpt(guest.log()):
-                    say(f"console: {line}")
+                for line in err.known:
+                    say(line)
                 say(f"{err}; its console: {guest.console}")
                 return 1
 

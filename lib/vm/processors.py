@@ -20,6 +20,8 @@ _PROCESSOR = re.compile(
     r"^CPU#(\d+)$.*?^[RE]IP=([0-9a-f]+) [RE]FL=([0-9a-f]+) .*?\bCPL=(\d) .*?\bHLT=(\d)",
     re.MULTILINE | re.DOTALL,
 )
+# A line of System.map: nm's letters for code, so none of the per-CPU area, which has offsets.
+_FUNCTION = re.compile(r"^([0-9a-f]+) [tTwW] (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,10 @@ class _Symbols:
 
     def __init__(self, path: Path) -> None:
         try:
-            lines = path.read_text().splitlines()
+            text = path.read_text(errors="replace")
         except OSError:
-            lines = []
-        known = (line.split() for line in lines)
-        # Not those of the per-CPU area, which are offsets.
-        text = [(int(words[0], 16), words[2]) for words in known if words[1] in "tTwW"]
-        self._names = sorted(text)
+            text = ""
+        self._names = sorted((int(at, 16), name) for at, name in _FUNCTION.findall(text))
 
     def place(self, address: int) -> str:
         """Return name+offset/size, or the address."""

@@ -12,7 +12,7 @@ from fixtures.rings import Pair
 from fixtures.stations import FILL, MakeStation, Station
 from lib.uring import PAGE, BufferRing, Memory, Sqe, SqeFlag, op
 from lib.uring.abi import Op
-from lib.zctap import FillRing, Zctap
+from lib.zctap import FillRing
 
 contract = pytest.mark.contract
 pytestmark = pytest.mark.usefixtures("prompt_frees")
@@ -143,10 +143,8 @@ def test_classic_group_is_no_fill_ring(make_station: MakeStation, pair: Pair) ->
 
 
 @contract("FILL-7", "REG-20")
-def test_group_after_its_ifq(exhausted: Exhausted, zctap: Zctap, pair: Pair) -> None:
+def test_group_after_its_ifq(exhausted: Exhausted, explicit: None, pair: Pair) -> None:
     """When the ifq has ended others select from the group, but nothing that it has taken."""
-    if zctap.unregister_ifq is None:
-        pytest.skip("this kernel has no UNREGISTER_IFQ")
     station = exhausted.station
     exhausted.give(2, 3)
     assert sorted(exhausted.arrivals()) == [2, 3]
@@ -176,10 +174,8 @@ def test_another_group_is_nobodys(exhausted: Exhausted, pair: Pair) -> None:
     assert exhausted.arrivals() == [6]
 
 
-def registered_again(station: Station, zctap: Zctap) -> None:
+def registered_again(station: Station) -> None:
     """The same region bound to the same queue once more, by the same ring."""
-    if zctap.unregister_ifq is None:
-        pytest.skip("this kernel has no UNREGISTER_IFQ")
     assert station.ifq
     station.ifq.close()
     station.gone()
@@ -187,14 +183,14 @@ def registered_again(station: Station, zctap: Zctap) -> None:
 
 
 @contract("FILL-8", "BUF-3", "REG-20")
-def test_entries_of_an_earlier_ifq(make_station: MakeStation, zctap: Zctap) -> None:
+def test_entries_of_an_earlier_ifq(make_station: MakeStation, explicit: None) -> None:
     """Pages given back to the ring's last ifq, and not taken by it, stay with who reads them now.
 
     So many are given back, and then held, that some must be the same.
     """
     station = make_station(pages=512)  # more than are posted (DEV-3)
     station.flow().transfer(250 * PAGE)
-    registered_again(station, zctap)
+    registered_again(station)
     flow, total = station.flow(rcvbuf=4 << 20), 450 * PAGE
     held, left = [], total - flow.tcp.feed(total)
     while flow.tally.total < total:
@@ -208,13 +204,13 @@ def test_entries_of_an_earlier_ifq(make_station: MakeStation, zctap: Zctap) -> N
 
 
 @contract("FILL-8", "FILL-3")
-def test_bad_entries_of_an_earlier_ifq(exhausted: Exhausted, zctap: Zctap) -> None:
+def test_bad_entries_of_an_earlier_ifq(exhausted: Exhausted, explicit: None) -> None:
     """What is no page's address, and was left over, is nobody's mistake that is counted."""
     fill, first = exhausted.fill, exhausted.station.region.page_addr(0)
     for address in (0, first - 1, first):
         fill.add(address, PAGE, 0)
     fill.publish()
-    registered_again(exhausted.station, zctap)
+    registered_again(exhausted.station)
     again = Exhausted(exhausted.station)
     again.give(3)
     assert again.arrivals() == [3]

@@ -49,11 +49,12 @@ def test_stuck_is_who_never_takes_an_interrupt(
 
 def test_places_have_names(tmp_path: Path):
     symbols = tmp_path / "System.map"
-    symbols.write_text(
-        "0000000000000000 A per_cpu_start\n"
-        "ffffffff81000000 T cpu_idle\n"
-        "ffffffff81000020 t lkdtm_HARDLOCKUP\n"
-        "ffffffff81000030 T after\n"
+    symbols.write_bytes(
+        b"\xff\n\n"  # somebody else's file
+        b"0000000000000000 A per_cpu_start\n"
+        b"ffffffff81000000 T cpu_idle\n"
+        b"ffffffff81000020 t lkdtm_HARDLOCKUP\n"
+        b"ffffffff81000030 T after\n"
     )
     assert told([IDLE, SPINS, PROGRAM], symbols) == [
         "CPU 0: halted, RIP: cpu_idle+0x10/0x20",
