@@ -7,54 +7,38 @@ inside from a shell: nsenter --net=/proc/PID/fd/FD (both are in str(namespace)).
 """
 
 import contextlib
-import ctypes
 import os
 import socket
 from collections.abc import Iterator
 
-_CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)  # os.setns() and os.unshare() came with Python 3.12
-_OWN = "/proc/thread-self/ns/net"
-
-
-def _check(result: int, what: str) -> None:
-    if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"{what}: {os.strerror(error)}")
-
-
-def _own_fd() -> int:
-    return os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
-
-
-@contextlib.contextmanager
-def _back_afterwards() -> Iterator[None]:
-    home = _own_fd()
-    try:
-        yield
-    finally:
-        # Not getting back would send everything that follows to the wrong place.
-        _check(_libc.setns(home, _CLONE_NEWNET), "setns, on the way back")
-        os.close(home)
+from lib import setns
 
 
 class Namespace:
-    """A new network namespace, held by one descriptor. Raises OSError (EPERM) without root.
+    """A network namespace, held by one descriptor: a new one, unless one is given.
 
-    Entering concerns the calling thread alone; sockets stay in the namespace they were made in.
+    Raises OSError (EPERM) without root. Entering concerns the calling thread alone; sockets stay
+    in the namespace they were made in.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, fd: int = -1) -> None:
         self.name = name
-        with _back_afterwards():
-            _check(_libc.unshare(_CLONE_NEWNET), "unshare(CLONE_NEWNET)")
-            self.fd = _own_fd()
+        self.fd = setns.new_fd() if fd < 0 else fd
+
+    @classmethod
+    def here(cls) -> "Namespace":
+        """The one that the calling thread is in."""
+        return cls("here", setns.own_fd())
+
+    @classmethod
+    def named(cls, name: str) -> "Namespace":
+        """One that somebody has made: its name, or a path. Raises OSError."""
+        return cls(name, setns.open_named(name))
 
     @contextlib.contextmanager
     def entered(self) -> Iterator["Namespace"]:
         """Inside, the calling thread is in this namespace; back in its own afterwards."""
-        with _back_afterwards():
-            _check(_libc.setns(self.fd, _CLONE_NEWNET), f"setns to {self.name}")
+        with setns.entered(self.fd, self.name):
             yield self
 
     def socket(self, family: int, kind: int, proto: int = 0) -> socket.socket:
