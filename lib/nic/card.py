@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from lib import cachedir
-from lib.nic import ethtool, features, flows, log, restore, rss, safety, settings
+from lib.nic import ethtool, features, flows, log, restore, rss, safety, sender, settings
 from lib.nic.device import Device
 from lib.nic.flows import Flow
 from lib.nic.identity import identity
@@ -131,6 +131,20 @@ class Settings:
             if not self._change("flow rule", True, settings.of_flow(flow)):
                 raise Unsupported(f"flow rules: the driver does not show {flow} as it was given")
         return flow
+
+    def unsteer(self, flow: Flow) -> None:
+        """Take out a rule of steer() again. Raises OSError."""
+        self.journal.take_back("flow rule", settings.of_flow(flow))
+
+    def steer_sender(self, place: sender.Place, wanted: sender.Filter) -> None:
+        """Steer by the sending end, a veth whose peer the card is. Raises Unsupported, OSError."""
+        with _asked("steering by tc (CONFIG_NET_CLS_U32, CONFIG_NET_ACT_SKBEDIT)"):
+            self._change("sender's qdisc", True, sender.of_place(place))
+            self._change("sender's filter", True, sender.of_filter(place, wanted))
+
+    def unsteer_sender(self, place: sender.Place, wanted: sender.Filter) -> None:
+        """Take out a filter of steer_sender() again. Raises OSError."""
+        self.journal.take_back("sender's filter", sender.of_filter(place, wanted))
 
 
 class Card(Settings):

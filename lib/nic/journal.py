@@ -13,6 +13,7 @@ wanted, or as it became, is put back. One that is neither somebody else has chan
 and stays as it is and in the journal.
 """
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -113,6 +114,15 @@ class Journal:
         finally:
             self._look(entry, setting)
         return entry.after
+
+    def take_back(self, kind: str, of: Of) -> None:
+        """Undo the latest change of a setting, if there is one. Raises OSError."""
+        key = Entry(0, kind, of, None, None).key
+        for entry in self.pending():
+            if entry.key == key:
+                if why := self._undo(entry, force=False):
+                    raise OSError(errno.EBUSY, f"{entry.title} {why}")
+                return
 
     def _look(self, entry: Entry, setting: Setting) -> None:
         """See what has become of a change, be it refused or made halfway."""

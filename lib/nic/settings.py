@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from lib.nic import ethtool, features, flows, rss
+from lib.nic import ethtool, features, flows, rss, sender
 from lib.nic.flows import Flow
 from lib.nic.ioctl import Ask
 from lib.nic.split import Split
@@ -189,6 +189,44 @@ class FlowRule(Setting):
         return min(free)
 
 
+class SenderQdisc(Setting):
+    """Whether the device at the other end has a clsact qdisc (a sender.Place): a bool."""
+
+    def __init__(self, device: Device, of: Of) -> None:
+        super().__init__(device, of)
+        self._place = sender.Place(**of)
+
+    def read(self) -> Value:
+        """As Setting."""
+        return sender.has_clsact(self._place)
+
+    def write(self, value: Value) -> None:
+        """As Setting."""
+        sender.set_clsact(self._place, value)
+
+    def hindrance(self, value: Value) -> str:
+        """As Setting: all filters go with the qdisc."""
+        if value or not sender.filters(self._place):
+            return ""
+        return "somebody else's filters would go with it"
+
+
+class SenderFilter(Setting):
+    """Whether there is a filter at the other end (a sender.Place, a sender.Filter): a bool."""
+
+    def __init__(self, device: Device, of: Of) -> None:
+        super().__init__(device, of)
+        self._place, self._filter = sender.Place(**of["at"]), sender.Filter(**of["filter"])
+
+    def read(self) -> Value:
+        """As Setting."""
+        return sender.has_filter(self._place, self._filter)
+
+    def write(self, value: Value) -> None:
+        """As Setting."""
+        sender.set_filter(self._place, self._filter, value)
+
+
 KINDS: dict[str, type[Setting]] = {
     "queues": ChannelCounts,
     "ring sizes": RingSizes,
@@ -196,6 +234,8 @@ KINDS: dict[str, type[Setting]] = {
     "header split": HeaderSplit,
     "feature": FeatureFlag,
     "flow rule": FlowRule,
+    "sender's qdisc": SenderQdisc,
+    "sender's filter": SenderFilter,
 }
 
 
@@ -213,6 +253,11 @@ def title(kind: str, of: Of) -> str:
     """The setting, in words."""
     if kind == "flow rule":
         return f"rule {Flow(**of)}"
+    if kind == "sender's qdisc":
+        return f"clsact qdisc of {of['ifname']} in {of['netns']}"
+    if kind == "sender's filter":
+        where, what = of["at"], sender.Filter(**of["filter"])
+        return f"filter of {where['ifname']} in {where['netns']}: {what}"
     return str(of["name"]) if kind == "feature" else kind
 
 
