@@ -28,7 +28,9 @@ KEYS = (
 TYPES = ("ssh", "netns")
 # Of ssh's destinations those that cannot be taken for an option, or be several words.
 _SSH = re.compile(r"[\w%+.:@\[\]-]+", re.ASCII)
-_NETNS = re.compile(r"[\w.+@:-]+", re.ASCII)
+# A name, or a path.
+_NETNS = re.compile(r"[\w.+@:-]+|/[\w.+@:/-]+", re.ASCII)
+_SHAPES = {"ssh": (_SSH, "user@host"), "netns": (_NETNS, "a namespace's name, or its path")}
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,16 @@ class Config:
     v6: tuple[IPv6Address, IPv6Address] | None = None
     remote_type: str = ""
     remote: str = ""
+
+    def environment(self) -> dict[str, str]:
+        """The variables that say the same."""
+        found = {"NETIF": self.netif}
+        for version, pair in (("V4", self.v4), ("V6", self.v6)):
+            if pair:
+                found |= {f"LOCAL_{version}": str(pair[0]), f"REMOTE_{version}": str(pair[1])}
+        if self.remote_type:
+            found |= {"REMOTE_TYPE": self.remote_type, "REMOTE_ARGS": self.remote}
+        return found
 
 
 def read(
@@ -84,6 +96,17 @@ def read(
         _pair(said, "V6", IPv6Address),
         *_remote(said),
     )
+
+
+def complete(found: Config | None) -> Config:
+    """A configuration that tests can be run with. Raises Trouble."""
+    if found is None:
+        raise Trouble("no card is named (NETIF)")
+    if not found.v4 and not found.v6:
+        raise Trouble(f"{found.netif}: LOCAL_V4 and REMOTE_V4, or both for V6, are to be given")
+    if not found.remote_type:
+        raise Trouble(f"{found.netif}: REMOTE_TYPE and REMOTE_ARGS, or --remote, are to be given")
+    return found
 
 
 def from_file(path: Path) -> dict[str, Said]:
@@ -185,7 +208,7 @@ def _remote(said: Mapping[str, Said]) -> tuple[str, str]:
         raise Trouble(
             f"{kind.where}: REMOTE_TYPE: {_shown(kind.value)} is none of {', '.join(TYPES)}"
         )
-    shape, example = (_SSH, "user@host") if kind.value == "ssh" else (_NETNS, "a namespace's name")
+    shape, example = _SHAPES[kind.value]
     value = arguments.value
     if not shape.fullmatch(value) or value.startswith("-") or value in (".", ".."):
         raise Trouble(f"{arguments.where}: REMOTE_ARGS: {_shown(value)}: want {example}")

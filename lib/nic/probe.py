@@ -28,22 +28,28 @@ _MEANING = {
 def ask(device: Device) -> str:
     """Bind the last queue and let go of it; "yes ..." or "no: ..." with the reason."""
     try:
-        zctap = probe()
-    except NoZctap as error:
-        return f"no: {error}"
-    try:
         queue = max(ethtool.channels(device.ask)[0].receiving - 1, 0)
     except OSError:
         queue = 0
+    why = refusal(device, queue)
+    return f"no: {why}" if why else f"yes, queue {queue} can be bound"
+
+
+def refusal(device: Device, queue: int) -> str:
+    """Bind a queue and let go of it: why that cannot be done, "" if it can."""
+    try:
+        zctap = probe()
+    except NoZctap as error:
+        return str(error)
     try:
         with Ring() as ring, Region(_PAGES) as region:
             region.register(ring)
             place = {"ifindex": device.ifindex, "queue_id": queue, "fill_bgid": _NO_GROUP}
             with Ifq(ring, zctap, region, **place):
-                return f"yes, queue {queue} can be bound"
+                return ""
     except NotImplementedError as error:
-        return f"no: io_uring of this kernel is too old: {error}"
+        return f"io_uring of this kernel is too old: {error}"
     except OSError as error:
         code = error.errno or 0
         name = errno.errorcode.get(code, str(code))
-        return f"no: {_MEANING.get(code, os.strerror(code))} ({name}, queue {queue})"
+        return f"{_MEANING.get(code, os.strerror(code))} ({name}, queue {queue})"
