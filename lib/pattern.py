@@ -56,6 +56,7 @@ class Pattern:
 
     def __init__(self, seed: int, start: int = 0) -> None:
         self._row, self._base = _row(seed), start * WORD
+        self.start, self.tag = start, self._row.tag  # what the stream is made of
 
     def slice(self, offset: int, length: int) -> memoryview:
         """`length` bytes from stream offset `offset`; a view, not a copy.

@@ -115,6 +115,9 @@ class Link:
     leaves nothing. Raises Unsupported, OSError or pyroute2's NetlinkError.
     """
 
+    families = (4, 6)
+    far = None  # the sender is here, and nobody has to be asked to send
+
     def __init__(self, spec: LinkSpec | None = None, sender: Namespace | None = None) -> None:
         self.spec = spec or LinkSpec()
         stem = f"zt{os.getpid() % 0x10000:04x}{next(_serial) & 0xFFF:03x}"
@@ -195,6 +198,10 @@ class Link:
             ip.tc("add", "clsact", index)
         self.tx = End(tx.ns, tx.ifname, index, tx.ipv4, tx.ipv6)
         self._filters.clear()
+
+    def place(self, queue: int) -> tuple[Namespace, int, int]:
+        """Where to bind that queue of the receiving end: namespace, interface, queue."""
+        return self.rx.ns, self.rx.ifindex, queue
 
     # -- steering --------------------------------------------------------------------------
 

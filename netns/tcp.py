@@ -5,23 +5,23 @@ Both sockets are made in their namespaces and then used from anywhere. The sendi
 blocks: feed() puts in what fits, so that one thread can keep both ends going.
 """
 
+import contextlib
 import fcntl
 import socket
 import struct
 import termios
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
 from lib.deadline import wait_until
 from lib.pattern import Pattern, Stream
-from netns.link import End, Link
+from netns.link import End
 
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h: as root, beyond net.core.rmem_max
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 def unacknowledged(sock: socket.socket) -> int:
-    """Bytes that the other end has not acknowledged yet (SIOCOUTQ, tcp(7))."""
+    """Bytes that the other end of a connection has not acknowledged yet (SIOCOUTQ, tcp(7))."""
     return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0])
 
 
@@ -67,10 +67,22 @@ class Connection:
         answer = fcntl.ioctl(self.rx, termios.FIONREAD, bytes(4))
         return int(struct.unpack("i", answer)[0])
 
+    @property
+    def sending(self) -> bool:
+        """Whether the sending end is open."""
+        return self.tx.fileno() >= 0
+
+    def urgent(self) -> None:
+        """Send a byte that is not part of the pattern, out of band, behind what was sent."""
+        self.tx.send(b"!", socket.MSG_OOB)
+
+    def unacknowledged(self) -> int:
+        """Bytes that the receiving end has not got yet."""
+        return unacknowledged(self.tx)
+
     def acknowledged(self) -> bool:
-        """Whether the receiving end has got all that was sent (SIOCOUTQ, tcp(7))."""
-        answer = fcntl.ioctl(self.tx, termios.TIOCOUTQ, bytes(4))
-        return struct.unpack("i", answer) == (0,)
+        """Whether the receiving end has got all that was sent."""
+        return self.unacknowledged() == 0
 
     def wait_queued(self, length: int) -> None:
         """Wait until at least so many bytes lie in the receiving socket."""
@@ -102,9 +114,24 @@ class Connection:
 
     def close(self) -> None:
         """Close both ends. The sender's goes with RST, so no TIME_WAIT is left anywhere."""
-        if self.tx.fileno() >= 0:
+        if self.sending:
             self.reset()
         self.rx.close()
+
+
+@contextlib.contextmanager
+def listening(
+    rx: End, family: int, rcvbuf: int | None, steer: Callable[[int], None] | None
+) -> Iterator[socket.socket]:
+    """A socket that listens at that end for one connection; the arguments are across()'s."""
+    with rx.ns.socket(_FAMILY[family], socket.SOCK_STREAM) as listener:
+        if rcvbuf is not None:  # before listen(): the window scale is agreed on in the SYN
+            listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, rcvbuf)
+        listener.bind((rx.address(family), 0))
+        listener.listen(1)
+        if steer is not None:
+            steer(listener.getsockname()[1])
+        yield listener
 
 
 def across(
@@ -123,15 +150,8 @@ def across(
     which switches its automatic growth off. steer: called with the receiving port before the
     first frame. Raises OSError.
     """
-    kind = _FAMILY[family]
-    with rx.ns.socket(kind, socket.SOCK_STREAM) as listener:
-        if rcvbuf is not None:  # before listen(): the window scale is agreed on in the SYN
-            listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, rcvbuf)
-        listener.bind((rx.address(family), 0))
-        listener.listen(1)
-        if steer is not None:
-            steer(listener.getsockname()[1])
-        sender = tx.ns.socket(kind, socket.SOCK_STREAM)
+    with listening(rx, family, rcvbuf, steer) as listener:
+        sender = tx.ns.socket(_FAMILY[family], socket.SOCK_STREAM)
         try:
             if mss is not None:
                 sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
@@ -144,14 +164,3 @@ def across(
             sender.close()
             raise
     return Connection(sender, receiver, pattern)
-
-
-def connect(
-    link: Link, pattern: Pattern, family: int = 4, *, queue: int | None = None, **options: Any
-) -> Connection:
-    """A connection from link.tx to link.rx; the options are those of across().
-
-    queue: steer this connection alone to an RX queue. Raises OSError, Unsupported.
-    """
-    steer = None if queue is None else lambda port: link.steer_port(port, queue)
-    return across(link.tx, link.rx, pattern, family, steer=steer, **options)

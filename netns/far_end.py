@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The other end's program: it connects and sends what it is told to, and touches nothing else.
+
+Sent over ssh's stdin and never stored there, it needs Python 3.6 and imports nothing of ours. After
+a first line, READY, it reads requests from stdin, each a line of JSON, and answers each with a line
+of JSON on stdout: the result, or {"errno", "text"}. When stdin ends it ends, and the kernel closes
+its sockets.
+
+    connect  address, port, source, family, mss, tag, start   -> on: the connection's number
+    feed     on, length    send what fits of so many bytes of the pattern    -> sent
+    urgent   on            send a byte out of band that is not the pattern's -> {}
+    unacked  on            bytes that have not been acknowledged             -> left
+    finish, reset  on      send FIN; RST                                     -> {}
+"""
+
+import array
+import errno
+import fcntl
+import json
+import os
+import socket
+import struct
+import sys
+import termios
+
+READY = "zctap-selftests far end 1"
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+PIECE = 1 << 18  # bytes that are made at a time
+PATIENCE = 30  # seconds for a connection
+
+
+class Stream:
+    """The pattern of lib/pattern.py: 8-byte words, little-endian, of a number and a tag."""
+
+    def __init__(self, tag, start):
+        self.first = (tag << 32) + start
+        self.offset = 0
+
+    def ahead(self, length):
+        """The next bytes, so many at most."""
+        length = min(length, PIECE)
+        begin, end = self.offset // 8, (self.offset + length + 7) // 8
+        words = array.array("Q", range(self.first + begin, self.first + end))
+        if sys.byteorder == "big":
+            words.byteswap()
+        skip = self.offset - 8 * begin
+        return memoryview(words).cast("B")[skip : skip + length]
+
+
+class Sender:
+    """A connection that we send on."""
+
+    def __init__(self, order):
+        self.stream = Stream(order["tag"], order["start"])
+        self.sock = socket.socket(FAMILIES[order["family"]], socket.SOCK_STREAM)
+        try:
+            if order["mss"]:
+                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, order["mss"])
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if order["source"]:
+                self.sock.bind((order["source"], 0))
+            self.sock.settimeout(PATIENCE)
+            self.sock.connect((order["address"], order["port"]))
+            self.sock.setblocking(False)
+        except OSError:
+            self.sock.close()
+            raise
+
+    def feed(self, order):
+        """As above."""
+        left = order["length"]
+        while left:
+            piece = self.stream.ahead(left)
+            try:
+                count = self.sock.send(piece)
+            except BlockingIOError:
+                break
+            self.stream.offset += count
+            left -= count
+            if count < len(piece):
+                break
+        return {"sent": order["length"] - left}
+
+    def urgent(self, _order):
+        """As above."""
+        self.sock.send(b"!", socket.MSG_OOB)
+        return {}
+
+    def unacked(self, _order):
+        """As above (SIOCOUTQ, tcp(7))."""
+        answer = fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4))
+        return {"left": struct.unpack("i", answer)[0]}
+
+    def finish(self, _order):
+        """As above."""
+        self.sock.shutdown(socket.SHUT_WR)
+        return {}
+
+    def reset(self, _order):
+        """As above."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+        return {}
+
+
+class Far:
+    """All connections, by their numbers."""
+
+    def __init__(self):
+        self.senders = {}
+
+    def obey(self, order):
+        """Carry out a request; its answer. Raises OSError."""
+        if order["do"] == "connect":
+            number = len(self.senders)
+            self.senders[number] = Sender(order)
+            return {"on": number}
+        return getattr(self.senders[order["on"]], order["do"])(order)
+
+
+def main():
+    """Obey until stdin ends."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # nothing else may get in between
+    out.write(READY + "\n")
+    out.flush()
+    far = Far()
+    for line in iter(sys.stdin.buffer.readline, b""):
+        try:
+            answer = far.obey(json.loads(line.decode()))
+        except socket.timeout:  # noqa: UP041 - it is one since 3.10
+            answer = {"errno": errno.ETIMEDOUT, "text": "timed out"}
+        except OSError as error:
+            answer = {"errno": error.errno or errno.EIO, "text": str(error)}
+        out.write(json.dumps(answer) + "\n")
+        out.flush()
+
+
+if __name__ == "__main__":
+    main()
