@@ -4,6 +4,7 @@
 pytest_plugins = [
     "fixtures.outcome",
     "fixtures.seed",
+    "fixtures.needs",
     "fixtures.links",
     "fixtures.rings",
     "fixtures.stations",
