@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from lib.run import known, outputs, shares, suite
+from lib.run import guest_card, known, outputs, shares, suite
 from lib.run.bytecode import Bytecode
 from lib.run.options import Options
 from lib.run.reached import Reached, check
@@ -76,6 +76,7 @@ class Crew:
             selection.extra["uapi/io_uring.h"] = kernel.uapi
         self._tests = selection.guest
         self._archive = suite.archive(selection.extra, self._bytecode)
+        self.card = guest_card.tested(options.nic)
 
     @property
     def is_warm(self) -> bool:
@@ -115,6 +116,9 @@ class Crew:
                 guest.put(suite.listing(only or []), SUITE)
                 arguments = suite.pytest_arguments(self._options, self._tests, only=suite.ONLY)
                 env = environment(self._kernel, self.machine.longest_wait, self._kmemleak)
+                if self.card:
+                    guest_card.make(guest, self._options.nic.card, self.machine.test_deadline)
+                    env |= self.card.variables
                 guest.start(["pytest", *arguments], env, SUITE)
                 session.begin()
                 ended = _follow(guest, session)
@@ -184,6 +188,8 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
     durations = known.durations(kernel.key, kernel.profile)
     sizes = {name: modules[name].stat().st_size for name in tests}
     weights = shares.weights(sizes, durations)
+    card = [f"card: {crew.card.words}"] if crew.card else []
+    device = {"device": crew.card.words} if crew.card else {}
     # If nothing is left out, each module has tests, and need not be looked at beforehand.
     whole = not options.only and options.keyword is None and options.markers is None
     split = shares.split(weights, options.jobs or machine.room_for(crew.machine))
@@ -197,10 +203,11 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
         first = None if crew.is_warm else stack.enter_context(crew.start())
         guests = f"{len(split)}, {first.origin if first else 'restored from a snapshot'}"
         supervisor = Supervisor(
-            [f"guests: {guests}", f"profile: {kernel.profile} ({kernel.version})"],
+            [f"guests: {guests}", f"profile: {kernel.profile} ({kernel.version})", *card],
             started,
             [
-                known.keeper(kernel.key, kernel.profile),
+                # What a card has skipped, or what it got wrong, is not the kernel's last word.
+                *([] if crew.card else [known.keeper(kernel.key, kernel.profile)]),
                 outputs.writer(options, started, _config(kernel)),
             ],
             outputs.events(options),
@@ -208,7 +215,7 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
             modules=tests if whole else None,
             view=view(durations, len(split), tests if whole else ()),
             bisecting=options.bisect_run,
-            facts=outputs.facts(guests=guests, **describe(kernel, crew.machine)),
+            facts=outputs.facts(guests=guests, **describe(kernel, crew.machine) | device),
         )
         work = [
             partial(

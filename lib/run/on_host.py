@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from lib.run import known, outputs, suite
@@ -36,14 +37,21 @@ def run(options: Options, started: float, *, totals: bool = False) -> int:
     # pytest has no ids for what is outside of its root.
     root = "/" if selection.extra else "."
     notes = [f"host: {os.uname().nodename}"]
+    # With pyroute2, which nobody needs who imports this module for a run in a guest.
+    from lib.run import host_card
+
+    tested = host_card.named(options)
+    if tested:
+        notes.append(f"card: {tested.words}")
+    device = tested.words if tested else "veth pairs, in network namespaces"
     key = known.host_key()
     supervisor = Supervisor(
         notes,
         started,
-        [known.keeper(key, "host"), outputs.writer(options, started)],
+        [*([] if tested else [known.keeper(key, "host")]), outputs.writer(options, started)],
         outputs.events(options),
         view=view(known.durations(key, "host")),
-        facts=outputs.facts(profile="host", device="veth pairs, in network namespaces"),
+        facts=outputs.facts(profile="host", device=device),
         totals=totals,
     )
     numbers = itertools.count(1)
@@ -61,14 +69,23 @@ def run(options: Options, started: float, *, totals: bool = False) -> int:
             arguments = suite.pytest_arguments(
                 options, selection.host, root=root, only=str(listed) if only else None
             )
-            return _attempt(session, arguments)
+            return _attempt(session, arguments, tested.variables if tested else {})
 
         share = [test for tests in listed.values() for test in tests] if options.only else None
-        return supervisor.over(lambda: run_all(attempt, session_of, share))
+        left = 0
+        try:
+            status = supervisor.over(lambda: run_all(attempt, session_of, share))
+        finally:
+            if tested:
+                left = host_card.put_back(tested)
+        return status or left
 
 
-def _attempt(session: Session, arguments: list[str]) -> Ended:
-    """Run pytest, and end all that it started. Raises Lost."""
+def _attempt(session: Session, arguments: list[str], card: Mapping[str, str]) -> Ended:
+    """Run pytest, and end all that it started; `card` are the variables that name one.
+
+    Raises Lost.
+    """
     events, events_write = os.pipe()
     environment = {
         "PYTHONPATH": str(suite.ROOT),
@@ -78,7 +95,7 @@ def _attempt(session: Session, arguments: list[str]) -> Ended:
     process = subprocess.Popen(
         [sys.executable, "-m", "pytest", *arguments],
         cwd=suite.ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, **environment, **card},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

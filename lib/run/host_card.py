@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A card of this machine, for a run on it: made sure of beforehand, and put back afterwards."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from lib.nic import config
+from lib.nic.card import Card, Unrestored
+from lib.run.options import Options
+from lib.run.suite import DEFAULT, ROOT
+from lib.run.tested import Tested, switches
+from lib.say import say
+from lib.trouble import Trouble
+
+
+def named(options: Options) -> Tested | None:
+    """Return the card that options, environment or net.config name; None if they name none.
+
+    What an earlier run has left on it is put back. Raises Trouble.
+    """
+    found = config.read(
+        os.environ,
+        ROOT / DEFAULT / config.FILE,
+        nic=options.nic.nic,
+        remote=options.nic.remote,
+        interfaces=[name for _, name in socket.if_nameindex()],
+    )
+    if found is None:
+        if options.nic.force or options.nic.i_know:
+            raise Trouble("--force and --i-know are about a card: name one, by --nic")
+        return None
+    found = config.complete(found)
+    if os.geteuid() != 0:
+        raise Trouble(f"testing {found.netif} needs root: settings of the card are changed")
+    with Card(found.netif, i_know=options.nic.i_know) as card:
+        driver = card.device.driver().name
+    words = f"{found.netif} ({driver}), the other end: {found.remote_type} {found.remote}"
+    return Tested(words, found.environment() | switches(options.nic))
+
+
+def put_back(tested: Tested) -> int:
+    """See to it that the card is as it was: pytest may have been killed.
+
+    Returns what that makes of the exit status: 1 if it is not.
+    """
+    try:
+        with Card(tested.variables["NETIF"], i_know=True):
+            return 0
+    except (Trouble, Unrestored) as error:
+        say(f"the card is not as it was: {error}")
+        return 1
