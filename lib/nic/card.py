@@ -138,7 +138,7 @@ class Settings:
 
     def steer_sender(self, place: sender.Place, wanted: sender.Filter) -> None:
         """Steer by the sending end, a veth whose peer the card is. Raises Unsupported, OSError."""
-        with _asked("steering by tc (CONFIG_NET_CLS_U32, CONFIG_NET_ACT_SKBEDIT)"):
+        with _asked("steering by tc (CONFIG_NET_SCH_INGRESS, NET_CLS_U32, NET_ACT_SKBEDIT)"):
             self._change("sender's qdisc", True, sender.of_place(place))
             self._change("sender's filter", True, sender.of_filter(place, wanted))
 

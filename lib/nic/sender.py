@@ -121,7 +121,7 @@ def set_filter(place: Place, wanted: Filter, there: bool) -> None:
     """
     arguments = wanted.arguments()
     if not there:
-        arguments = {"protocol": arguments["protocol"]}
+        arguments = {name: arguments[name] for name in ("protocol", "target")}
     with _at(place) as ip:
         ip.tc(
             "add-filter" if there else "del-filter",

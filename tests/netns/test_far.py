@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0
+import os
+import select
+import signal
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from lib.deadline import wait_until
+from lib.pattern import Pattern
+from netns import Link, Unsupported, connect, far
+from netns.far import Far, FarLost, across
+
+STREAM = {"tag": 0, "start": 0}
+
+
+@pytest.fixture(scope="module")
+def link() -> Iterator[Link]:
+    try:
+        made = Link()
+    except PermissionError as error:
+        pytest.skip(f"network namespaces need root: {error}")
+    with made:
+        yield made
+
+
+@pytest.fixture
+def other(link: Link) -> Iterator[Far]:
+    """The program, in the namespace of the sending end."""
+    with Far(far.here, {4: link.tx.address(4), 6: link.tx.address(6)}, link.tx.ns) as made:
+        yield made
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.parametrize("start", [0, 1021])
+def test_a_stream_is_the_patterns(link: Link, other: Far, family: int, start: int):
+    made = across(other, link.rx, Pattern(7, start), family)
+    for length in (1, 7, 8, 100_001):
+        made.send(length)
+        made.read(length)
+    assert made.rx.getpeername()[0] == link.tx.address(family)
+    made.finish()
+    assert made.rx.recv(1) == b""
+    made.close()
+
+
+def test_what_fits_is_told(link: Link, other: Far):
+    made = across(other, link.rx, Pattern(7), 4, rcvbuf=16 << 10)
+    total = 0
+    while count := made.feed(4 << 20):
+        total += count
+    assert made.sent.offset == total < 32 << 20
+    assert made.unacknowledged() > 0
+    assert not made.acknowledged()
+    made.read(total)
+    wait_until(made.acknowledged, "an acknowledgement")
+    made.close()
+
+
+def test_segments_and_their_size(link: Link, other: Far):
+    made = across(other, link.rx, Pattern(7), 4, mss=600)
+    made.segments(*[10] * 5)
+    made.wait_queued(50)
+    made.read(50)
+    assert made.rx.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG) <= 600
+    made.close()
+
+
+def test_an_urgent_byte_is_no_part_of_it(link: Link, other: Far):
+    made = across(other, link.rx, Pattern(7), 4)
+    made.send(10)
+    made.urgent()
+    made.send(10)
+    made.read(10)
+    wait_until(lambda: select.select([], [], [made.rx], 0)[2], "urgent data")
+    assert made.rx.recv(1, socket.MSG_OOB) == b"!"
+    made.read(10)
+    made.close()
+
+
+def test_the_end_of_a_connection(link: Link, other: Far):
+    reset, closed = (across(other, link.rx, Pattern(7), 4) for _ in range(2))
+    reset.reset()
+    assert not reset.sending
+    wait_until(lambda: reset.rx.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "a reset")
+    reset.close()
+    closed.close()
+    assert closed.rx.fileno() == -1
+
+
+def test_errors_of_there_are_errors_here(link: Link, other: Far):
+    with pytest.raises(ConnectionRefusedError, match="at the other end"):
+        other.ask(
+            do="connect", address=link.rx.address(4), port=1, source="", family=4, mss=0, **STREAM
+        )
+    across(other, link.rx, Pattern(7), 4).close()  # it goes on
+
+
+def test_it_is_lost_for_one_test_only(link: Link, other: Far):
+    made = across(other, link.rx, Pattern(7), 4)
+    assert other._process
+    os.kill(other._process.pid, signal.SIGKILL)
+    with pytest.raises(FarLost, match="the connection has ended"):
+        made.feed(10)
+    again = across(other, link.rx, Pattern(7), 4)
+    with pytest.raises(FarLost, match="lost"):
+        made.feed(10)  # not on the new one that has its number
+    again.send(10)
+    again.read(10)
+    made.close()
+    again.close()
+
+
+def test_there_is_no_such_program(link: Link):
+    with Far(lambda _code: ["/nonexistent/ssh"], {}) as other:
+        with pytest.raises(FarLost, match="/nonexistent/ssh: No such file"):
+            other.ask(do="connect")
+        assert other.fds() == 0
+
+
+def test_what_it_said_is_told():
+    def refused(_code: str) -> list[str]:
+        return ["bash", "-c", "echo banner; echo 'Permission denied (publickey).' >&2; exit 255"]
+
+    with Far(refused, {}) as other, pytest.raises(FarLost, match="Permission denied"):
+        other.ask(do="connect")
+
+
+def test_a_shell_may_greet(link: Link):
+    def greeted(code: str) -> list[str]:
+        return ["bash", "-c", 'echo Welcome; echo; exec python3 -c "$0"', code]
+
+    with Far(greeted, {}, link.tx.ns) as other:
+        made = across(other, link.rx, Pattern(7), 4)
+        made.send(1000)
+        made.read(1000)
+        made.close()
+
+
+def test_the_command_for_ssh_is_one_word_there():
+    words = far.ssh("root@peer")("import sys; print('x')")
+    assert words[:2] == ["ssh", "-T"]
+    assert words[-3:-1] == ["--", "root@peer"]
+    assert words[-1] == "python3 -c 'import sys; print('\"'\"'x'\"'\"')'"
+
+
+def test_a_version_that_is_not_there(link: Link):
+    class Only4:
+        families, far, tx, rx = (4,), None, link.tx, link.rx
+
+    with pytest.raises(Unsupported, match="LOCAL_V6"):
+        connect(Only4(), Pattern(7), 6)  # type: ignore[arg-type]
+    made = connect(Only4(), Pattern(7))  # type: ignore[arg-type]
+    assert made.rx.family == socket.AF_INET
+    made.close()
