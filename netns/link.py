@@ -117,6 +117,7 @@ class Link:
 
     families = (4, 6)
     far = None  # the sender is here, and nobody has to be asked to send
+    copies = ""  # payload can arrive in a region
 
     def __init__(self, spec: LinkSpec | None = None, sender: Namespace | None = None) -> None:
         self.spec = spec or LinkSpec()

@@ -16,6 +16,7 @@ from lib.pattern import Pattern
 from lib.zctap import Drain
 
 contract = pytest.mark.contract
+pytestmark = pytest.mark.zero_copy
 
 BLOCK, WARM, LENGTH = 1 << 20, 2 << 20, 8 << 20
 SHARE = 0.998  # the RFC's author saw 0.9981
@@ -32,6 +33,7 @@ def traced() -> Iterator[None]:
     tracemalloc.stop()
 
 
+@pytest.mark.own_sender
 @contract("DEV-1", "RECV-21", "RECV-24", "RECV-29")
 @pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 def test_bulk_stream(make_station: MakeStation, seed: int, traced: None, family: int) -> None:

@@ -25,7 +25,7 @@ from lib.zerocopy import Chunk
 from netns import Link
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("prompt_frees")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("prompt_frees")]
 PAGES, TOTAL = 64, 1 << 20
 
 

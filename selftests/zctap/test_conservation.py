@@ -13,7 +13,7 @@ from lib.zctap import Sample
 from lib.zerocopy import Chunk
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("prompt_frees")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("prompt_frees")]
 PAGES, TOTAL = 64, 1 << 20
 
 

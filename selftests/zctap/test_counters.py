@@ -13,7 +13,7 @@ from lib.zerocopy import Chunk
 from netns.tcp_info import segments
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("prompt_frees")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("prompt_frees")]
 
 
 @contract("DBG-5", "DEV-3", "BUF-2")

@@ -16,6 +16,7 @@ from lib.zctap.rest import summed
 from lib.zerocopy import Region
 
 contract = pytest.mark.contract
+pytestmark = pytest.mark.zero_copy
 
 FILES = {
     "state": "ifindex ifname queue_id fill_bgid region_id pages state ifq_refs release_polls",

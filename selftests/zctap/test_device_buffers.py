@@ -14,6 +14,7 @@ from lib.zctap import Zctap
 from netns import Link
 
 contract = pytest.mark.contract
+pytestmark = pytest.mark.zero_copy
 MOST = 256  # buffers posted, says DEV-3
 
 

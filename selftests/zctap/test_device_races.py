@@ -28,6 +28,7 @@ from lib.zctap import Debugfs, IfqReq, Zctap, wait_gone
 from netns import End, Link, ethtool, xdp
 
 contract = pytest.mark.contract
+pytestmark = pytest.mark.own_device
 Change = tuple[Callable[[], None], Callable[[], None]]
 ROUNDS, SPREAD = 8, 20_000  # turns of a loop: about as long as the calls take
 _RTM_DELLINK, _REQUEST = 17, 1  # linux/rtnetlink.h, linux/netlink.h

@@ -12,7 +12,7 @@ from netns import Link, ethtool
 from netns.tcp_info import segments
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("prompt_frees")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("prompt_frees")]
 PAGES, TOTAL = 64, 1 << 20  # the stream is four times the region
 LEAP = 32 << 10
 
@@ -153,6 +153,7 @@ def shown(station: Station) -> tuple[int, int]:
     return own, end.stats()["rx_dropped"]
 
 
+@pytest.mark.own_sender
 @contract("DEV-4", "DBG-5")
 def test_each_dropped_frame_is_counted_once(segments_link: Link, make_station: MakeStation) -> None:
     """The device counts as many drops as segments were sent that never came."""

@@ -17,6 +17,7 @@ from lib.zctap.abi import IOV, IOV_SIZE
 from netns import Link
 
 contract = pytest.mark.contract
+pytestmark = pytest.mark.own_device
 
 SIZE = 6000  # bytes: several segments, several iovs
 CQ = 64

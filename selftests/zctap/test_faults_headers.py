@@ -22,7 +22,7 @@ from netns.peer import offload
 
 contract = pytest.mark.contract
 both_families = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
-pytestmark = pytest.mark.usefixtures("prompt_frees")
+pytestmark = [pytest.mark.own_device, pytest.mark.usefixtures("prompt_frees")]
 
 HEADS = "skbuff_head_cache"
 PLENTY = 100_000  # more than are asked for

@@ -19,7 +19,7 @@ from lib.zctap import Debugfs, IfqReq, register_ifq, unregister_ifq
 from netns import Link
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("explicit", "pins_return")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("explicit", "pins_return")]
 
 PAGES = 8
 lasting = pytest.mark.parametrize("lasting", ["", MEMORY], ids=["once", "lasting"])

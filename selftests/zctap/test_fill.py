@@ -17,7 +17,7 @@ from lib.zctap.metadata import MetadataRing
 from netns.peer import offload
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("prompt_frees")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("prompt_frees")]
 
 
 def refs_of(exhausted: Exhausted, page: int) -> tuple[int, int]:

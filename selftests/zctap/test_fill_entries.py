@@ -19,7 +19,7 @@ from lib.uring import PAGE
 from lib.zctap import Entry, FillRing
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("prompt_frees")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("prompt_frees")]
 PAGES = 32
 
 

@@ -15,7 +15,7 @@ from lib.uring.abi import Op
 from lib.zctap import FillRing
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("prompt_frees")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("prompt_frees")]
 
 
 def read_select(fd: int, group: int) -> Sqe:

@@ -7,7 +7,7 @@ from fixtures.exhausted import SEGMENT, Exhausted, MakeExhausted
 from fixtures.stations import MakeStation
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("prompt_frees")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("prompt_frees")]
 BAD = 127  # entries before each good one: few enough for a refill to pass them
 
 

@@ -24,6 +24,7 @@ from netns.packet import tap
 from netns.peer import ADDRESS, MAC, Peer, Wire
 
 contract = pytest.mark.contract
+pytestmark = pytest.mark.own_device
 both_families = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 SIZE = 1000

@@ -76,6 +76,7 @@ def unregister(station: Station) -> None:
     station.ifq.close()
 
 
+@pytest.mark.zero_copy
 @contract("RECV-21", "REG-20")
 @both
 def test_ifq_that_is_closed_and_replaced(station: Station, make_sqe: Make) -> None:
@@ -97,6 +98,7 @@ def test_ifq_that_is_closed_and_replaced(station: Station, make_sqe: Make) -> No
         station.gone()
 
 
+@pytest.mark.zero_copy
 @contract("RECV-7", "RECV-21")
 @both
 def test_ifq_that_comes_later(make_bare_station: MakeStation, make_sqe: Make) -> None:

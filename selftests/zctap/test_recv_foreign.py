@@ -13,6 +13,7 @@ from lib.zerocopy import Chunk, Region
 from netns import Link
 
 contract = pytest.mark.contract
+pytestmark = pytest.mark.zero_copy
 
 
 def load(flow: Flow, size: int) -> None:

@@ -93,6 +93,7 @@ def test_less_than_wanted_is_no_failure(way: Way, length: int) -> None:
     assert way.ring.wait_for(follower).res == 0
 
 
+@pytest.mark.own_sender
 @contract("RECV-23")
 def test_send_linked_before_it(way: Way) -> None:
     """A request linked behind a SEND to its own socket's peer receives what was sent."""

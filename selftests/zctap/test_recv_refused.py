@@ -94,6 +94,7 @@ def test_metadata_group_with_the_regions_number(loaded: Flow, station: Station) 
     loaded.drain(LOADED - received.length)
 
 
+@pytest.mark.zero_copy
 @contract("RECV-26")
 def test_copy_group_and_a_region_that_is_not_the_first(make_station: MakeStation) -> None:
     """It is the region's id that counts: with another one than 0, copies may come from group 0."""

@@ -22,14 +22,14 @@ def any_ring(make_station: MakeStation, ring_kind: Setup) -> Station:
 @contract("RECV-23", "RECV-19")
 @pytest.mark.parametrize("flags", [0, SqeFlag.ASYNC], ids=["plain", "async"])
 def test_stream(any_ring: Station, flags: int) -> None:
-    """A stream comes byte for byte, in the region."""
+    """A stream comes byte for byte, in the region where the device does that."""
     flow, total, sent = any_ring.flow(), 200_000, 0
     while flow.tally.total < total:
         sent += flow.tcp.feed(total - sent)
         received = flow.receiver.run(replace(flow.receiver.sqe(50_000), flags=flags))
         assert received.length
         flow.receiver.give_back(flow.accept(received))
-    assert flow.tally.zero_copy
+    assert bool(flow.tally.zero_copy) == any_ring.in_region
 
 
 @contract("RECV-23", "RECV-17")

@@ -36,6 +36,7 @@ def test_writes_of_every_size(warm: Flow) -> None:
     warm.drain(sum(SIZES))
 
 
+@pytest.mark.zero_copy
 @contract("DEV-1", "RECV-19")
 @pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 def test_super_frames(station: Station, family: int) -> None:

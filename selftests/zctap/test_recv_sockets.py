@@ -129,6 +129,7 @@ def test_other_sockets(loaded: Flow, station: Station, family: int, kind: int, p
         refused(loaded, sock.fileno(), errno.EPROTONOSUPPORT)
 
 
+@pytest.mark.own_device
 @contract("RECV-2")
 def test_connected_mptcp_socket(loaded: Flow, station: Station) -> None:
     """A connected MPTCP socket is EPROTONOSUPPORT, and keeps its bytes."""
@@ -200,6 +201,7 @@ def test_socket_without_a_connection(
         refused(loaded, sock.fileno(), errno.ENOTCONN)
 
 
+@pytest.mark.own_device
 @contract("RECV-5")
 def test_listener_with_a_connection_waiting(loaded: Flow, steered_link: Link) -> None:
     """A listening socket is ENOTCONN even when a connection with data waits to be accepted."""

@@ -208,6 +208,7 @@ def test_each_in_turn(station: Station, pipe: tuple[int, int], size: int) -> Non
             left -= way(left)
 
 
+@pytest.mark.zero_copy
 @contract("RECV-22")
 def test_data_before_the_registration(make_bare_station: MakeStation) -> None:
     """What arrived before the queue was bound is copied, what comes after lies in the region."""

@@ -19,11 +19,6 @@ from netns import Connection
 contract = pytest.mark.contract
 
 
-def send_urgent(tcp: Connection) -> None:
-    """Send a byte that is not part of the pattern, out of band, behind what was sent."""
-    tcp.tx.send(b"!", socket.MSG_OOB)
-
-
 def wait_urgent(tcp: Connection) -> None:
     """Wait until it has arrived."""
     wait_until(lambda: select.select([], [], [tcp.rx], 0)[2], "urgent data")
@@ -38,7 +33,7 @@ def test_urgent_byte_is_passed_over(way: Way, before: int, after: int, read: boo
     """The stream is what comes before and after the urgent byte, read or not, to its end."""
     if before:
         way.tcp.send(before)
-    send_urgent(way.tcp)
+    way.tcp.urgent()
     wait_urgent(way.tcp)
     if read:
         assert way.tcp.rx.recv(1, socket.MSG_OOB) == b"!"
@@ -53,7 +48,7 @@ def test_urgent_byte_is_passed_over(way: Way, before: int, after: int, read: boo
 def test_urgent_byte_does_not_wake(way: Way) -> None:
     """A request does not complete when all that arrives is an urgent byte."""
     request = way.start(100)
-    send_urgent(way.tcp)
+    way.tcp.urgent()
     # It is not seen by select(2): the request has been woken, and has passed over it.
     wait_until(way.tcp.acknowledged, "an acknowledgement")
     assert way.ring.reap() == []
@@ -71,7 +66,7 @@ def test_error_behind_an_urgent_byte(either_station: Station) -> None:
     """
     ring, flow = either_station.ring, either_station.flow()
     flow.tcp.send(500)
-    send_urgent(flow.tcp)
+    flow.tcp.urgent()
     wait_urgent(flow.tcp)
     flow.tcp.send(500)
     wait_until(flow.tcp.acknowledged, "an acknowledgement")
@@ -97,7 +92,7 @@ def test_urgent_bytes_one_after_the_other(way: Way) -> None:
     """Each of several urgent bytes is passed over."""
     for _ in range(3):
         way.tcp.send(100)
-        send_urgent(way.tcp)
+        way.tcp.urgent()
         way.tcp.send(100)
         way.drain(200)
     way.tcp.finish()
@@ -110,12 +105,13 @@ def test_urgent_byte_and_the_end(way: Way, length: int) -> None:
     """An urgent byte right before the end of the stream: 0, not a wait."""
     if length:
         way.tcp.send(length)
-    send_urgent(way.tcp)
+    way.tcp.urgent()
     way.tcp.finish()
     way.drain(length)
     assert way.run(100) == 0
 
 
+@pytest.mark.own_sender
 @contract("RECV-25")
 def test_urgent_byte_in_line(way: Way) -> None:
     """With SO_OOBINLINE the urgent byte is a byte of the stream."""
@@ -135,7 +131,7 @@ def test_urgent_bytes_and_multishot(either_station: Station) -> None:
     request = ring.push(replace(sqe, ioprio=RecvSend.MULTISHOT))
     ring.submit()
     for _ in range(3):
-        send_urgent(flow.tcp)
+        flow.tcp.urgent()
         wait_until(flow.tcp.acknowledged, "an acknowledgement")
         found = ring.reap()
         assert found == [], f"{found} for an urgent byte, expected nothing"

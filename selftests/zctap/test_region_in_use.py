@@ -20,7 +20,7 @@ from lib.zerocopy import Chunk, Region
 
 contract = pytest.mark.contract
 # Regions are small here, and must not run dry for pages that are parked on an idle CPU.
-pytestmark = pytest.mark.usefixtures("pins_return", "prompt_frees")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("pins_return", "prompt_frees")]
 
 PAGES = 64
 LENGTH = 30_000  # bytes: what an unread socket takes without any tuning

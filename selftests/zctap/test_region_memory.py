@@ -16,7 +16,7 @@ from lib.zerocopy import Region
 
 contract = pytest.mark.contract
 # Regions are small here, and must not run dry for pages that are parked on an idle CPU.
-pytestmark = pytest.mark.usefixtures("pins_return", "prompt_frees")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("pins_return", "prompt_frees")]
 
 SMALL = HUGE // PAGE  # small pages in a huge one
 

@@ -15,6 +15,7 @@ from lib.zctap import IfqReq
 from lib.zerocopy import Region
 
 contract = pytest.mark.contract
+pytestmark = pytest.mark.zero_copy
 
 PAGES = 64
 LENGTH = 30_000  # bytes: what an unread socket takes without any tuning

@@ -10,7 +10,7 @@ from lib.uring import PAGE, Memory
 from lib.zctap import FillRing, Ifq, IfqReq, Zctap
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("pins_return")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("pins_return")]
 
 
 @contract("DBG-2", "DBG-3", "BUF-1", "BUF-4")

@@ -15,7 +15,7 @@ from lib.zctap import IfqReq, Zctap
 
 contract = pytest.mark.contract
 # Regions are small here, and must not run dry for pages that are parked on an idle CPU.
-pytestmark = pytest.mark.usefixtures("pins_return", "prompt_frees")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("pins_return", "prompt_frees")]
 
 MODES = {
     "plain": Setup(0),

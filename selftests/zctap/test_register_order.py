@@ -17,7 +17,7 @@ from lib import caps
 from lib.uring import PAGE
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("pins_return")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("pins_return")]
 
 PAGES = 16
 OFF_THE_PAGE, TAKEN = 1, 2  # fixed buffers beside the region itself

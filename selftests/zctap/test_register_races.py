@@ -19,7 +19,7 @@ from lib.zctap import IfqReq
 from lib.zerocopy import Region
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("pins_return")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("pins_return")]
 
 PAGES = 32
 ROUNDS = 8

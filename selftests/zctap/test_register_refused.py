@@ -19,7 +19,7 @@ from lib.zerocopy import Region
 from netns import End, Link, xdp
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("pins_return")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("pins_return")]
 
 
 @contract("REG-1", "REG-18")

@@ -30,7 +30,7 @@ from lib.zerocopy import Region
 from netns import Link, Namespace
 
 contract = pytest.mark.contract
-pytestmark = pytest.mark.usefixtures("pins_return")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("pins_return")]
 
 PAGES = 64
 DRAINING = 10_000  # bytes

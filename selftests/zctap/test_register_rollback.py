@@ -29,7 +29,7 @@ from netns import Link
 
 contract = pytest.mark.contract
 # Regions are small here, and must not run dry for pages that are parked on an idle CPU.
-pytestmark = pytest.mark.usefixtures("pins_return", "prompt_frees")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("pins_return", "prompt_frees")]
 
 FAIL_MAP = Path("/sys/kernel/debug/veth/zctap_fail_map")
 MOST = 65_536  # pages of a region

@@ -15,6 +15,7 @@ from lib.zctap import Entry, IfqReq, Receiver, register_ifq, wait_gone
 from lib.zerocopy import Region
 
 contract = pytest.mark.contract
+pytestmark = pytest.mark.zero_copy
 SCRIBBLE = b"\xa5"
 
 

@@ -26,6 +26,7 @@ from netns.packet import Gathered, MappedRing
 from netns.tcp import unacknowledged
 
 contract = pytest.mark.contract
+pytestmark = pytest.mark.zero_copy
 
 
 def queue_is_free(claimed: Claim, link: Link) -> None:
@@ -112,6 +113,7 @@ def test_mapped_packet_ring_holds_no_page(station: Station) -> None:
         ring.close()
 
 
+@pytest.mark.own_sender
 @contract("REL-5", "REL-7", "REG-19")
 def test_process_killed_with_its_sockets(
     make_owner: MakeOwner,

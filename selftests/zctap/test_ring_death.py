@@ -23,7 +23,7 @@ from netns import Connection, Link
 
 contract = pytest.mark.contract
 # Regions are small here, and must not run dry for pages that are parked on an idle CPU.
-pytestmark = pytest.mark.usefixtures("pins_return", "prompt_frees")
+pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("pins_return", "prompt_frees")]
 
 PAGES = 64
 UNREAD = 20_000

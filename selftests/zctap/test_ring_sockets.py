@@ -25,6 +25,7 @@ def test_receive_of_a_stream(ring: Ring, connect: Connect, family: int) -> None:
     assert ring.run(op.recv(connection.rx.fileno(), buffer)).res == 0
 
 
+@pytest.mark.own_sender
 def test_send_of_a_stream(ring: Ring, connection: Connection) -> None:
     """What SEND puts in is what recv(2) gets."""
     piece = connection.sent.take(20_000)

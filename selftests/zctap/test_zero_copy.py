@@ -11,6 +11,7 @@ from lib.zerocopy import Chunk
 from netns import Link, ethtool
 
 contract = pytest.mark.contract
+pytestmark = pytest.mark.zero_copy
 both_families = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 
 # The stack may copy now and then (RECV-21): tiny segments joined, a receive buffer under
