@@ -12,22 +12,20 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Callable
-from ipaddress import IPv4Interface, IPv6Interface, ip_interface
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import Any
 
-from lib.nic import ethtool, probe, sender
+from lib import far
+from lib.far import Far
+from lib.nic import ends, ethtool, probe, sender
 from lib.nic.card import Card
 from lib.nic.card import Unsupported as CannotDo
 from lib.nic.config import Config
 from lib.nic.flows import Flow
-from lib.trouble import Trouble
-from netns import far
 from netns.ethtool import channels
-from netns.far import Far
 from netns.link import End, Link, Unsupported
 from netns.namespace import Namespace
 
-_NOWHERE = {4: IPv4Interface("0.0.0.0/0"), 6: IPv6Interface("::/0")}
 # Of filters at the sending end; its user's are hardly there.
 _FLOW_PRIO, _ALL_PRIO = 31_000, 32_000
 
@@ -51,33 +49,29 @@ class CardLink:
         try:
             here = Namespace.here()
             self._undo.callback(here.close)
-            local = [str(pair[0]) if pair else "" for pair in pairs.values()]
-            remote = [str(pair[1]) if pair else "" for pair in pairs.values()]
-            self.rx = _end(here, local, of=card.device.ifname())
+            self.rx = _end(here, ends.local(card.device, config))
             self._tx: End | None = None
             self.far: Far | None = None
             self._peer: sender.Place | None = None
             if config.remote_type == "ssh":
-                source = dict(zip(pairs, remote, strict=True))
+                source = {family: str(pair[1]) for family, pair in pairs.items() if pair}
                 self.far = Far(far.ssh(config.remote), source)
                 self._undo.callback(self.far.close)
             else:
-                self._tx = self._named(config.remote, remote)
+                self._tx = self._named(config)
             self.copies = self._why_copies(queue)
         except BaseException:
             self._undo.close()
             raise
 
-    def _named(self, name: str, addresses: list[str]) -> End:
-        """The device with these addresses in a namespace that has a name."""
-        try:
-            ns = Namespace.named(name)
-        except OSError as error:
-            raise Trouble(f"REMOTE_ARGS: namespace {name}: {error.strerror}") from error
+    def _named(self, config: Config) -> End:
+        """The sending end in a namespace that has a name."""
+        found = ends.remote(config)
+        ns = Namespace.named(config.remote)
         self._undo.callback(ns.close)
-        end = _end(ns, addresses)
+        end = _end(ns, found)
         if _veth_to(self.rx) == end.ifindex and _veth_to(end) == self.rx.ifindex:
-            self._peer = sender.Place(name, end.ifname, end.ifindex)
+            self._peer = sender.Place(config.remote, end.ifname, end.ifindex)
         return end
 
     def _why_copies(self, queue: int) -> str:
@@ -189,23 +183,7 @@ def _few_queues(end: End, queue: int) -> str:
     return f"the sending end has {tx} TX queues ({command})"
 
 
-def _end(ns: Namespace, addresses: list[str], of: str = "") -> End:
-    """The interface of a namespace that has these addresses ("": of any). Raises Trouble."""
-    end = End(ns, of, 0, _NOWHERE[4], _NOWHERE[6])
-    with end.netlink() as ip:
-        there = {
-            str(one.get("IFA_LOCAL") or one.get("IFA_ADDRESS")): (one["index"], one["prefixlen"])
-            for one in ip.get_addr()
-            if not of or one["index"] in ip.link_lookup(ifname=of)
-        }
-        for address in filter(None, addresses):
-            if address not in there:
-                where = of or f"namespace {ns.name}"
-                raise Trouble(f"{address} is not an address of {where}")
-        index = next(there[address][0] for address in addresses if address)
-        name = ip.link("get", index=index)[0].get("IFLA_IFNAME")
-    found = [
-        ip_interface(f"{address}/{there[address][1]}") if address else _NOWHERE[family]
-        for family, address in zip((4, 6), addresses, strict=True)
-    ]
-    return End(ns, name, index, found[0], found[1])
+def _end(ns: Namespace, found: ends.Found) -> End:
+    """An interface of a namespace. What it has no address of is never asked for."""
+    v4, v6 = found.ipv4 or IPv4Interface("0.0.0.0/0"), found.ipv6 or IPv6Interface("::/0")
+    return End(ns, found.ifname, found.ifindex, v4, v6)

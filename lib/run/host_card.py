@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 import socket
 
-from lib.nic import config
+from lib.far import Far, FarLost, ssh
+from lib.nic import config, ends
 from lib.nic.card import Card, Unrestored
 from lib.run.options import Options
 from lib.run.suite import DEFAULT, ROOT
@@ -35,9 +36,22 @@ def named(options: Options) -> Tested | None:
     if os.geteuid() != 0:
         raise Trouble(f"testing {found.netif} needs root: settings of the card are changed")
     with Card(found.netif, i_know=options.nic.i_know) as card:
+        ends.local(card.device, found)
         driver = card.device.driver().name
-    words = f"{found.netif} ({driver}), the other end: {found.remote_type} {found.remote}"
+    words = f"{found.netif} ({driver}), the other end: {_other_end(found)}"
     return Tested(words, found.environment() | switches(options.nic))
+
+
+def _other_end(found: config.Config) -> str:
+    """Say what is there. Raises Trouble if it cannot be reached."""
+    if found.remote_type == "netns":
+        return f"{ends.remote(found).ifname} in namespace {found.remote}"
+    try:
+        with Far(ssh(found.remote)) as far:
+            there = far.ask(do="hello")
+    except FarLost as error:
+        raise Trouble(f"ssh {found.remote}: {error}") from error
+    return f"{found.remote} by ssh (Linux {there['kernel']}, Python {there['python']})"
 
 
 def put_back(tested: Tested) -> int:

@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
+import ast
 import os
 import select
 import signal
 import socket
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from lib import far
 from lib.deadline import wait_until
+from lib.far import Far, FarLost, program
 from lib.pattern import Pattern
-from netns import Link, Unsupported, connect, far
-from netns.far import Far, FarLost, across
+from netns import Link, Unsupported, connect
+from netns.far import across
 
 STREAM = {"tag": 0, "start": 0}
 
@@ -28,7 +33,7 @@ def link() -> Iterator[Link]:
 @pytest.fixture
 def other(link: Link) -> Iterator[Far]:
     """The program, in the namespace of the sending end."""
-    with Far(far.here, {4: link.tx.address(4), 6: link.tx.address(6)}, link.tx.ns) as made:
+    with Far(far.here, {4: link.tx.address(4), 6: link.tx.address(6)}, link.tx.ns.fd) as made:
         yield made
 
 
@@ -127,15 +132,43 @@ def test_what_it_said_is_told():
         other.ask(do="connect")
 
 
+def test_it_is_given_up_in_the_end():
+    calls: list[str] = []
+
+    def failing(code: str) -> list[str]:
+        calls.append(code)
+        return ["bash", "-c", "exit 255"]
+
+    with Far(failing) as other:
+        for _ in range(5):
+            with pytest.raises(FarLost):
+                other.ask(do="hello")
+        with pytest.raises(FarLost, match="given up after 3 attempts"):
+            other.ask(do="hello")
+    assert len(calls) == 3
+
+
 def test_a_shell_may_greet(link: Link):
     def greeted(code: str) -> list[str]:
         return ["bash", "-c", 'echo Welcome; echo; exec python3 -c "$0"', code]
 
-    with Far(greeted, {}, link.tx.ns) as other:
+    with Far(greeted, {}, link.tx.ns.fd) as other:
         made = across(other, link.rx, Pattern(7), 4)
         made.send(1000)
         made.read(1000)
         made.close()
+
+
+def test_older_pythons_can_read_it():
+    text = Path(program.__file__).read_text()
+    tree = ast.parse(text, feature_version=(3, 6))
+    imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert [node.module for node in imported] == ["typing"]
+
+
+def test_what_it_says_of_itself(other: Far):
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    assert other.ask(do="hello") == {"python": python, "kernel": os.uname().release}
 
 
 def test_the_command_for_ssh_is_one_word_there():

@@ -6,6 +6,7 @@ a first line, READY, it reads requests from stdin, each a line of JSON, and answ
 of JSON on stdout: the result, or {"errno", "text"}. When stdin ends it ends, and the kernel closes
 its sockets.
 
+    hello                  -> python, kernel: their versions there
     connect  address, port, source, family, mss, tag, start   -> on: the connection's number
     feed     on, length    send what fits of so many bytes of the pattern    -> sent
     urgent   on            send a byte out of band that is not the pattern's -> {}
@@ -22,21 +23,23 @@ import socket
 import struct
 import sys
 import termios
+from typing import Any, Dict  # noqa: UP035 - there may be no dict[] there
 
 READY = "zctap-selftests far end 1"
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 PIECE = 1 << 18  # bytes that are made at a time
 PATIENCE = 30  # seconds for a connection
+Order = Dict[str, Any]  # noqa: UP006 - as above
 
 
 class Stream:
     """The pattern of lib/pattern.py: 8-byte words, little-endian, of a number and a tag."""
 
-    def __init__(self, tag, start):
+    def __init__(self, tag: int, start: int) -> None:
         self.first = (tag << 32) + start
         self.offset = 0
 
-    def ahead(self, length):
+    def ahead(self, length: int) -> memoryview:
         """The next bytes, so many at most."""
         length = min(length, PIECE)
         begin, end = self.offset // 8, (self.offset + length + 7) // 8
@@ -50,7 +53,7 @@ class Stream:
 class Sender:
     """A connection that we send on."""
 
-    def __init__(self, order):
+    def __init__(self, order: Order) -> None:
         self.stream = Stream(order["tag"], order["start"])
         self.sock = socket.socket(FAMILIES[order["family"]], socket.SOCK_STREAM)
         try:
@@ -66,7 +69,7 @@ class Sender:
             self.sock.close()
             raise
 
-    def feed(self, order):
+    def feed(self, order: Order) -> Order:
         """As above."""
         left = order["length"]
         while left:
@@ -81,22 +84,22 @@ class Sender:
                 break
         return {"sent": order["length"] - left}
 
-    def urgent(self, _order):
+    def urgent(self, _order: Order) -> Order:
         """As above."""
         self.sock.send(b"!", socket.MSG_OOB)
         return {}
 
-    def unacked(self, _order):
+    def unacked(self, _order: Order) -> Order:
         """As above (SIOCOUTQ, tcp(7))."""
         answer = fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4))
         return {"left": struct.unpack("i", answer)[0]}
 
-    def finish(self, _order):
+    def finish(self, _order: Order) -> Order:
         """As above."""
         self.sock.shutdown(socket.SHUT_WR)
         return {}
 
-    def reset(self, _order):
+    def reset(self, _order: Order) -> Order:
         """As above."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
@@ -106,19 +109,24 @@ class Sender:
 class Far:
     """All connections, by their numbers."""
 
-    def __init__(self):
-        self.senders = {}
+    def __init__(self) -> None:
+        self.senders: Dict[int, Sender] = {}  # noqa: UP006 - as above
 
-    def obey(self, order):
+    def obey(self, order: Order) -> Order:
         """Carry out a request; its answer. Raises OSError."""
+        if order["do"] == "hello":
+            python = ".".join(map(str, sys.version_info[:2]))
+            return {"python": python, "kernel": os.uname().release}
         if order["do"] == "connect":
             number = len(self.senders)
             self.senders[number] = Sender(order)
             return {"on": number}
-        return getattr(self.senders[order["on"]], order["do"])(order)
+        sender = self.senders[order["on"]]
+        obeyed: Order = getattr(sender, order["do"])(order)
+        return obeyed
 
 
-def main():
+def main() -> None:
     """Obey until stdin ends."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # nothing else may get in between

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The other end on another host, reached over ssh: program.py runs there, and is asked.
+
+with Far(ssh("root@peer.example")) as far:
+    far.ask(do="hello")                        # {"python": "3.11", "kernel": "6.1.0-50-amd64"}
+"""
+
+import contextlib
+import json
+import os
+import select
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lib import setns
+from lib.deadline import scaled
+from lib.far import program
+
+_SOURCE = Path(__file__).with_name("program.py")
+_ATTEMPTS = 3
+_NOISE = 1 << 16  # bytes that shells and banners may say before our program does
+_SSH = ("ssh", "-T", "-oBatchMode=yes", "-oConnectTimeout=20", "-oServerAliveInterval=5")
+
+
+class FarLost(Exception):
+    """Nobody answers at the other end; the text says what ssh has said."""
+
+
+Command = Callable[[str], list[str]]  # what runs Python code, with our stdin and stdout
+
+
+def ssh(destination: str) -> Command:
+    """On that host, by its python3."""
+    return lambda code: [*_SSH, "--", destination, f"python3 -c {shlex.quote(code)}"]
+
+
+def here(code: str) -> list[str]:
+    """On this machine."""
+    return [sys.executable, "-c", code]
+
+
+class Far:
+    """The program at the other end, started when it is first asked, and again once it is lost.
+
+    source: IP version -> the address to connect from. netns: a descriptor of the network namespace
+    to run the command in.
+    """
+
+    def __init__(
+        self, command: Command, source: Mapping[int, str] | None = None, netns: int = -1
+    ) -> None:
+        self._command, self.source, self._netns = command, source or {}, netns
+        self._failed = 0  # starts in a row
+        self.starts = 0  # how often it has been started: with each its connections have gone
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said = b""
+
+    def fds(self) -> int:
+        """How many descriptors it holds."""
+        return 3 if self._process else 0
+
+    def ask(self, **order: Any) -> dict[str, Any]:
+        """Ask for something, see program.py: the answer.
+
+        Raises OSError with the errno of there, FarLost.
+        """
+        process = self._process or self._start_again()
+        assert process.stdin
+        try:
+            process.stdin.write(json.dumps(order).encode() + b"\n")
+            process.stdin.flush()
+        except OSError as error:
+            raise self._lost(f"{error.strerror}") from error
+        line = self._line(program.PATIENCE + scaled(5))
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError:
+            raise self._lost(f"it says {line[:200]!r}") from None
+        if "errno" in answer:
+            raise OSError(answer["errno"], f"at the other end: {answer['text']}")
+        return answer
+
+    def _start_again(self) -> subprocess.Popen[bytes]:
+        """Start it, if there is hope: each vain attempt may take most of a minute."""
+        if self._failed >= _ATTEMPTS:
+            raise FarLost(f"the other end: given up after {_ATTEMPTS} attempts to reach it")
+        self._failed += 1
+        process = self._start()
+        self._failed = 0
+        return process
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        source = _SOURCE.read_bytes()
+        # What comes after the program is for it to read.
+        code = f"import sys; exec(sys.stdin.buffer.read({len(source)}))"
+        command = self._command(code)
+        there = contextlib.nullcontext() if self._netns < 0 else setns.entered(self._netns, "")
+        with there:
+            try:
+                self._process = process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise FarLost(f"{command[0]}: {error.strerror}") from error
+        assert process.stdin and process.stdout
+        self._said = b""
+        self.starts += 1
+        try:
+            process.stdin.write(source)
+            process.stdin.flush()
+        except OSError as error:
+            raise self._lost(f"{error.strerror}") from error
+        noise = 0
+        while (line := self._line(scaled(20) + 20)) != program.READY.encode():
+            noise += len(line)
+            if noise > _NOISE:
+                raise self._lost("it says a lot, and not what our program says")
+        return process
+
+    def _line(self, seconds: float) -> bytes:
+        """The next line from there. Raises FarLost, also after so many seconds."""
+        assert self._process and self._process.stdout
+        fd, until = self._process.stdout.fileno(), time.monotonic() + seconds
+        while b"\n" not in self._said:
+            ready, _, _ = select.select([fd], [], [], max(0.0, until - time.monotonic()))
+            if not ready:
+                raise self._lost(f"no answer within {seconds:.0f} s")
+            piece = os.read(fd, 1 << 16)
+            if not piece:
+                raise self._lost("the connection has ended")
+            self._said += piece
+        line, _, self._said = self._said.partition(b"\n")
+        return line
+
+    def _lost(self, why: str) -> FarLost:
+        """End it, so that the next who asks starts another; what to raise."""
+        process, self._process = self._process, None
+        assert process
+        process.kill()
+        _, said = process.communicate()
+        text = said.decode(errors="replace").strip()
+        last = f": {text.splitlines()[-1]}" if text else ""
+        return FarLost(f"the other end: {why}{last}")
+
+    def close(self) -> None:
+        """End the program there. Harmless when repeated."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with process:
+            process.kill()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                assert pipe
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+    def __enter__(self) -> "Far":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
