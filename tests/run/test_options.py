@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.run import in_guest
+from lib.run import guest_card, in_guest, tested
 from lib.run.options import Options, parse
 from lib.trouble import Trouble
 from lib.vm import cache
@@ -27,6 +27,17 @@ def test_defaults():
 def test_command_and_options_mix():
     options = parse(["build", "--profile", "debug", "--no-install"])
     assert (options.command, options.profile, options.install) == ("build", "debug", False)
+
+
+def test_cards():
+    wanted = parse(["--host", "--nic", "eth2", "--remote", "root@peer", "--i-know", "--force"]).nic
+    assert (wanted.nic, wanted.remote, wanted.i_know) == ("eth2", "root@peer", True)
+    assert tested.switches(wanted) == {"ZCTAP_I_KNOW": "1", "ZCTAP_FORCE": "1"}
+    found = guest_card.tested(parse(["--card", "macvlan"]).nic)
+    assert found
+    assert found.variables["NETIF"] == "card"
+    assert "ZCTAP_FORCE" not in found.variables
+    assert guest_card.tested(parse([]).nic) is None
 
 
 def test_coverage_has_its_profile_and_a_place(tmp_path: Path):
@@ -119,7 +130,14 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["mutants", "-k", "x"], "takes ids of mutants"),
         (["mutants", "--host"], "does not go with 'mutants'"),
         (["mutants", "--html", "x"], "--html does not go with 'mutants'"),
-        (["--probe"], "--probe, .* go with 'nic'"),
+        (["--probe"], "--probe does not go with 'run'"),
+        (["bench", "--card", "veth"], "--card does not go with 'bench'"),
+        (["--nic", "eth0"], "a card of this machine: with --host"),
+        (["--remote", "root@peer"], "a card of this machine: with --host"),
+        (["--host", "--card", "veth"], "--card is for guests"),
+        (["--card", "e1000"], "invalid choice"),
+        (["--force"], "--force goes with a card"),
+        (["nic", "eth0", "--nic", "eth0"], "without --nic"),
         (["nic", "eth0", "eth1"], "takes one interface"),
         (["nic", "eth0", "--tree", "/"], "this machine's kernel"),
         (["nic", "eth0", "--host"], "does not go with 'nic'"),
