@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import time
-
+from lib.run.joined import Joined, run_script, with_card
 from lib.run.nic_options import Nic
 from lib.run.tested import Tested, switches
-from lib.trouble import Trouble
 from lib.vm.guest import Guest
+from lib.vm.machine import Machine
 
 _PEER = "peer"  # a namespace
 _ADDRESSES = {
@@ -41,26 +40,59 @@ _SCRIPTS = {
 }
 
 
+# By the names of QEMU. The other end is another guest, which ssh reaches.
+_EMULATED = {"virtio-net": "virtio-net-pci", "e1000e": "e1000e"}
+_UP = """
+ip link set eth0 up
+for _ in $(seq 200); do ip link show eth0 | grep -q LOWER_UP && break; sleep 0.1; done
+ip address add {v4}/24 dev eth0
+ip address add {v6}/64 dev eth0 nodad
+mkdir -p /root/.ssh
+chmod 700 /root/.ssh
+"""
+_KEYS = """
+ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
+ssh-keygen -q -t ed25519 -N '' -f /run/hostkey
+cp /root/.ssh/id_ed25519.pub /root/.ssh/authorized_keys
+mkdir -p /run/sshd
+"""
+_SSHD = "exec /usr/sbin/sshd -D -e -f /dev/null -h /run/hostkey -o UsePAM=no"
+_LISTENING = b"Server listening on 0.0.0.0"
+_CLIENT = """
+chmod 600 /root/.ssh/id_ed25519
+echo StrictHostKeyChecking accept-new > /root/.ssh/config
+"""
+
+
+def fitted(machine: Machine, wanted: Nic) -> Machine:
+    """Return the machine with the card in it, if that is one of QEMU's."""
+    nic = _EMULATED.get(wanted.card)
+    return with_card(machine, nic) if nic else machine
+
+
 def tested(wanted: Nic) -> Tested | None:
     """Return what tests are told of the card that make() makes; None if there is to be none."""
     if not wanted.card:
         return None
-    names = {"NETIF": "card", "REMOTE_TYPE": "netns", "REMOTE_ARGS": _PEER} | _ADDRESSES
-    words = f"{wanted.card}, the other end: a namespace of the guest"
-    return Tested(words, names | switches(wanted))
+    if wanted.card in _EMULATED:
+        names = {"NETIF": "eth0", "REMOTE_TYPE": "ssh"}
+        names["REMOTE_ARGS"] = f"root@{_ADDRESSES['REMOTE_V4']}"
+        words = f"{wanted.card}, as QEMU has it; the other end: another guest, by ssh"
+    else:
+        names = {"NETIF": "card", "REMOTE_TYPE": "netns", "REMOTE_ARGS": _PEER}
+        words = f"{wanted.card}; the other end: a namespace of the guest"
+    return Tested(words, names | _ADDRESSES | switches(wanted))
 
 
 def make(guest: Guest, kind: str, seconds: float) -> None:
-    """Make it, within so many seconds. Raises GuestLost, Trouble."""
-    script = _SCRIPTS[kind].format(peer=_PEER, **_ADDRESSES)
-    guest.start(["bash", "-ec", script], {})
-    output, until = b"", time.monotonic() + seconds
-    while True:
-        what, piece = guest.next(until)
-        if what == "output":
-            output += piece
-        elif what == "exit":
-            if int(piece):
-                said = output.decode(errors="replace").strip().splitlines()
-                raise Trouble(f"the guest cannot make the card: {' '.join(said[-1:])}")
-            return
+    """Make it, each step within so many seconds. Raises GuestLost, Trouble."""
+    if not isinstance(guest, Joined):
+        run_script(guest, _SCRIPTS[kind].format(peer=_PEER, **_ADDRESSES), seconds)
+        return
+    other, end = guest.other, _ADDRESSES
+    up = _UP.format(v4=end["REMOTE_V4"], v6=end["REMOTE_V6"])
+    run_script(other, up + _KEYS, seconds)
+    key = other.get("/root/.ssh", "id_ed25519")
+    run_script(other, _SSHD, seconds, until=_LISTENING)
+    guest.put(key, "/root/.ssh")
+    run_script(guest, _UP.format(v4=end["LOCAL_V4"], v6=end["LOCAL_V6"]) + _CLIENT, seconds)

@@ -10,6 +10,7 @@ from functools import partial
 
 from lib.run import guest_card, known, outputs, shares, suite
 from lib.run.bytecode import Bytecode
+from lib.run.joined import Joined
 from lib.run.options import Options
 from lib.run.reached import Reached, check
 from lib.run.resume import Attempt, Ended, run_all
@@ -41,7 +42,7 @@ def prepare_machine(kernel: Kernel) -> machine.Machine:
 
 def start(on: machine.Machine, *, snapshot: bool) -> Guest:
     """Return a guest and say how it came about. Raises Trouble."""
-    guest = Guest(on, snapshot=snapshot)
+    guest = (Joined if on.nic else Guest)(on, snapshot=snapshot)
     for remark in guest.remarks:
         say(f"guest: {remark}")
     say(f"guest: {guest.origin} in {guest.seconds:.1f} s ({guest.machine.accel})")
@@ -61,7 +62,7 @@ class Crew:
     """The guests of a run and what they have in common."""
 
     def __init__(self, options: Options, kernel: Kernel, selection: suite.Selection) -> None:
-        plain = prepare_machine(kernel)
+        plain = guest_card.fitted(prepare_machine(kernel), options.nic)
         self._kmemleak = _kmemleak(options, plain.accel)
         self.machine = replace(plain, extra="kmemleak=on") if self._kmemleak else plain
         self.reached = Reached(options, kernel)

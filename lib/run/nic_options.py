@@ -13,7 +13,7 @@ from lib.trouble import Trouble
 
 _OWN = ("probe", "restore", "force", "forget", "i_know", "remote", "nic", "card")
 _OF_RUN = ("force", "i_know", "remote", "nic", "card")  # those of them that a run has, too
-CARDS = ("veth", "macvlan")
+CARDS = ("veth", "macvlan", "virtio-net", "e1000e")
 
 
 @dataclass(frozen=True)

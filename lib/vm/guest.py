@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,13 +61,15 @@ class GuestLost(Exception):
 class Guest:
     """A running guest; a context manager that ends it."""
 
-    def __init__(self, machine: Machine, *, snapshot: bool = True) -> None:
+    def __init__(
+        self, machine: Machine, *, snapshot: bool = True, network: socket.socket | None = None
+    ) -> None:
         """Restore the machine's warm guest, or boot one and save it for the next time.
 
-        With `snapshot` false boot, and save nothing. `origin` says which it was. Raises
-        Trouble if the guest does not come up.
+        With `snapshot` false boot, and save nothing. `origin` says which it was. `network` is a
+        card's. Raises Trouble if the guest does not come up.
         """
-        self.machine = machine
+        self.machine, self._network = machine, network
         self.kernel = ""
         # What did not work, but left a usable guest: a failed snapshot, a missing module.
         self.remarks: list[str] = []
@@ -93,7 +96,7 @@ class Guest:
         """Try to restore; on failure remove the state, so that the next run makes another."""
         self.origin = "restored snapshot"
         try:
-            self.qemu = Qemu(self.machine, self.console, state)
+            self.qemu = Qemu(self.machine, self.console, state, self._network)
         except Trouble as err:
             self.remarks.append(f"the snapshot does not load ({err}); booting")
         else:
@@ -113,7 +116,7 @@ class Guest:
     def _boot(self, key: str) -> None:
         """Boot, and unless `key` is empty save the warm guest under it. Raises Trouble."""
         self.origin = "booted"
-        self.qemu = Qemu(self.machine, self.console)
+        self.qemu = Qemu(self.machine, self.console, network=self._network)
         try:
             self._wait_for_init()
             failed = self.answer("ready", self.machine.warm_deadline)["failed"]
@@ -152,7 +155,7 @@ class Guest:
             cache.need_space(cache.folder("warm"), cache.GIB, "the warm guest's state")
             with cache.publish("warm", key) as staging:
                 self.qemu.save(staging / "state", 20 * self.machine.patience)
-            cache.prune("warm", keep=6)
+            cache.prune("warm", keep=8)
             self.origin = "booted, snapshot taken"
         except (QmpError, Trouble) as err:
             self.remarks.append(f"no snapshot: {err}")

@@ -24,6 +24,8 @@ from lib.vm.command import run
 # and for whoever debugs there.
 PACKAGES = ["python3", "iproute2", "ethtool", "kmod"]
 PACKAGES += ["bash", "coreutils", "procps", "util-linux"]
+# For a card whose other end is another guest.
+PACKAGES += ["openssh-client", "openssh-server"]
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "setup" / "guest.txt"
 
 _SITE = "usr/lib/python3/dist-packages"
@@ -32,7 +34,8 @@ _MOUNT_POINTS = ("dev", "proc", "sys", "run", "tmp", "suite", "root", "mnt", "us
 # Of no use to a guest; a third of the size.
 _NEEDLESS = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info")
 _USERS = {
-    "etc/passwd": "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    "etc/passwd": "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n"
+    "sshd:x:100:65534::/run/sshd:/bin/false\n",
     "etc/group": "root:x:0:\nnogroup:x:65534:\n",
     "etc/hosts": "127.0.0.1 localhost zctap\n::1 localhost\n",
     "etc/hostname": "zctap\n",

@@ -39,6 +39,8 @@ class Machine:
     profile: str = "plain"
     cpus: int = 2
     extra: str = ""  # more for the kernel's command line
+    nic: str = ""  # a network card, as QEMU calls the device; joined to another machine's
+    mac: str = ""  # its address
     # Of a modular kernel, see lib/vm/modular.py.
     initrd: Path | None = None
     modules: Path | None = None
@@ -105,6 +107,9 @@ class Machine:
             words += ["-drive", f"id={name},file={path},format=raw,if=none,readonly=on"]
             words += ["-device", f"virtio-blk-pci,drive={name}"]
         words += ["-device", "virtio-rng-pci"]
+        if self.nic:
+            # Nobody boots from it, and its ROM is in a package that may not be there.
+            words += ["-device", f"{self.nic},netdev=card,mac={self.mac},romfile="]
         words += ["-device", "pvpanic-pci", "-action", "panic=exit-failure"]
         return words
 

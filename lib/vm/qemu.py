@@ -89,10 +89,17 @@ def stopping() -> bool:
 class Qemu:
     """A running machine. Its channels are socket pairs: nothing in the file system."""
 
-    def __init__(self, machine: Machine, console: Path, state: Path | None = None) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        console: Path,
+        state: Path | None = None,
+        network: socket.socket | None = None,
+    ) -> None:
         """Start it, or restore it from `state`; the guest's console goes to a file.
 
-        Raises Trouble if QEMU does not start, or does not take the state.
+        `network` is what its card sends to and receives from, frame by frame. Raises Trouble if
+        QEMU does not start, or does not take the state.
         """
         if not shutil.which(PROGRAM):
             raise Trouble(f"no {PROGRAM}: apt-get install qemu-system-x86")
@@ -110,11 +117,14 @@ class Qemu:
         words += ["-device", f"virtserialport,chardev=agent,name={PORT_NAME}"]
         words += ["-chardev", f"socket,id=qmp,fd={monitor_end.fileno()}"]
         words += ["-mon", "chardev=qmp,mode=control"]
+        fds = [wire_end.fileno(), monitor_end.fileno()]
+        if network:
+            words += ["-netdev", f"socket,id=card,fd={network.fileno()}"]
+            fds.append(network.fileno())
         if state:
             words += ["-incoming", f"exec:cat {shlex.quote(str(state))}"]
         with self._messages.open("wb") as messages:
-            fds = (wire_end.fileno(), monitor_end.fileno())
-            self.process = _running.start(words, messages, fds)
+            self.process = _running.start(words, messages, tuple(fds))
         wire_end.close()
         monitor_end.close()
         try:
