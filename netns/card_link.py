@@ -78,10 +78,15 @@ class CardLink:
         """Bring up the queue; "" if it receives without copies, else why it does not."""
         card = self._card
         try:
-            if ethtool.channels(card.device.ask)[0].receiving <= queue:
-                card.set_channels(queue + 1)
-            if why := probe.refusal(card.device, queue):
+            now = ethtool.channels(card.device.ask)[0].receiving
+        except OSError:
+            now = 1  # for all the driver tells
+        try:
+            # First: a card that copies anyway is left as it is.
+            if why := probe.refusal(card.device, max(0, min(queue, now - 1))):
                 return why
+            if now <= queue:
+                card.set_channels(queue + 1)
             if self._peer is None:
                 card.split_headers()
                 card.spread_away_from(queue)
