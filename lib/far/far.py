@@ -2,7 +2,7 @@
 """The other end on another host, reached over ssh: program.py runs there, and is asked.
 
 with Far(ssh("root@peer.example")) as far:
-    far.ask(do="hello")                        # {"python": "3.11", "kernel": "6.1.0-50-amd64"}
+    far.hello()                                # {"python": "3.11", "kernel": "6.1.0-50-amd64"}
 """
 
 import contextlib
@@ -84,6 +84,13 @@ class Far:
         if "errno" in answer:
             raise OSError(answer["errno"], f"at the other end: {answer['text']}")
         return answer
+
+    def hello(self) -> dict[str, Any]:
+        """See that the other end answers, and has its addresses; what it says of itself.
+
+        Raises OSError, FarLost.
+        """
+        return self.ask(do="hello", source=self.source)
 
     def _start_again(self) -> subprocess.Popen[bytes]:
         """Start it, if there is hope: each vain attempt may take most of a minute."""

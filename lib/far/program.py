@@ -6,7 +6,8 @@ a first line, READY, it reads requests from stdin, each a line of JSON, and answ
 of JSON on stdout: the result, or {"errno", "text"}. When stdin ends it ends, and the kernel closes
 its sockets.
 
-    hello                  -> python, kernel: their versions there
+    hello    source        see that there are these addresses of each IP version
+                           -> python, kernel: their versions there
     connect  address, port, source, family, mss, tag, start   -> on: the connection's number
     feed     on, length    send what fits of so many bytes of the pattern    -> sent
     urgent   on            send a byte out of band that is not the pattern's -> {}
@@ -115,6 +116,9 @@ class Far:
     def obey(self, order: Order) -> Order:
         """Carry out a request; its answer. Raises OSError."""
         if order["do"] == "hello":
+            for family, address in order["source"].items():  # JSON's keys are strings
+                with socket.socket(FAMILIES[int(family)], socket.SOCK_STREAM) as sock:
+                    sock.bind((address, 0))
             python = ".".join(map(str, sys.version_info[:2]))
             return {"python": python, "kernel": os.uname().release}
         if order["do"] == "connect":
@@ -139,7 +143,7 @@ def main() -> None:
         except socket.timeout:  # noqa: UP041 - it is one since 3.10
             answer = {"errno": errno.ETIMEDOUT, "text": "timed out"}
         except OSError as error:
-            answer = {"errno": error.errno or errno.EIO, "text": str(error)}
+            answer = {"errno": error.errno or errno.EIO, "text": error.strerror or str(error)}
         out.write(json.dumps(answer) + "\n")
         out.flush()
 

@@ -47,10 +47,14 @@ def _other_end(found: config.Config) -> str:
     if found.remote_type == "netns":
         return f"{ends.remote(found).ifname} in namespace {found.remote}"
     try:
-        with Far(ssh(found.remote)) as far:
-            there = far.ask(do="hello")
+        pairs = {4: found.v4, 6: found.v6}
+        source = {family: str(pair[1]) for family, pair in pairs.items() if pair}
+        with Far(ssh(found.remote), source) as far:
+            there = far.hello()
     except FarLost as error:
         raise Trouble(f"ssh {found.remote}: {error}") from error
+    except OSError as error:
+        raise Trouble(f"REMOTE_V4, REMOTE_V6: {error.strerror}") from error
     return f"{found.remote} by ssh (Linux {there['kernel']}, Python {there['python']})"
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 import ast
+import errno
 import os
 import select
 import signal
@@ -142,9 +143,9 @@ def test_it_is_given_up_in_the_end():
     with Far(failing) as other:
         for _ in range(5):
             with pytest.raises(FarLost):
-                other.ask(do="hello")
+                other.hello()
         with pytest.raises(FarLost, match="given up after 3 attempts"):
-            other.ask(do="hello")
+            other.hello()
     assert len(calls) == 3
 
 
@@ -168,7 +169,13 @@ def test_older_pythons_can_read_it():
 
 def test_what_it_says_of_itself(other: Far):
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert other.ask(do="hello") == {"python": python, "kernel": os.uname().release}
+    assert other.hello() == {"python": python, "kernel": os.uname().release}
+
+
+def test_an_address_that_nobody_has(link: Link):
+    with Far(far.here, {4: "198.18.0.77"}, link.tx.ns.fd) as other, pytest.raises(OSError) as told:
+        other.hello()
+    assert told.value.errno == errno.EADDRNOTAVAIL
 
 
 def test_the_command_for_ssh_is_one_word_there():
