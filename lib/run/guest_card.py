@@ -44,7 +44,10 @@ _SCRIPTS = {
 _EMULATED = {"virtio-net": "virtio-net-pci", "e1000e": "e1000e"}
 _UP = """
 ip link set eth0 up
-for _ in $(seq 200); do ip link show eth0 | grep -q LOWER_UP && break; sleep 0.1; done
+for _ in {{1..200}}; do
+    [[ $(< /sys/class/net/eth0/carrier) == 1 ]] && break
+    sleep 0.1
+done
 ip address add {v4}/24 dev eth0
 ip address add {v6}/64 dev eth0 nodad
 mkdir -p /root/.ssh
