@@ -93,6 +93,8 @@ def test_generic_program_of_a_bond(
 
     It sees them in one piece. No page of the region stays with them, and without it all is as before.
     """
+    # An answer to the port's own question would come to the bond.
+    own_link.rx.neighbour(own_link.tx.address(4), own_link.tx.mac())
     station = make_station(own_link, copies=32)
     flow = station.flow()
     with xdp.attached(upper, xdp.GENERIC):
