@@ -86,12 +86,11 @@ def test_bond_that_has_a_program(
 
 
 @contract("REL-3", "RECV-21")
-def test_generic_program_of_a_bond(
-    own_link: Link, upper: End, make_station: MakeStation
-) -> None:
+def test_generic_program_of_a_bond(own_link: Link, upper: End, make_station: MakeStation) -> None:
     """A generic program of a bond is the bond's own: it is let in, and its frames are copied.
 
-    It sees them in one piece. No page of the region stays with them, and without it all is as before.
+    It sees them in one piece. No page of the region stays with them, and without it all is as
+    before.
     """
     # An answer to the port's own question would come to the bond.
     own_link.rx.neighbour(own_link.tx.address(4), own_link.tx.mac())
