@@ -101,6 +101,16 @@ class End:
 
         wait_until(up, f"{self.ifname} does not come up", 5)
 
+    def mac(self) -> str:
+        """The interface's MAC address."""
+        with self.netlink() as ip:
+            return str(ip.link("get", index=self.ifindex)[0].get("IFLA_ADDRESS"))
+
+    def neighbour(self, address: str, mac: str) -> None:
+        """Know where that address is without asking, until the interface is taken down."""
+        with self.netlink() as ip:
+            ip.neigh("replace", dst=address, lladdr=mac, ifindex=self.ifindex, state="permanent")
+
     def stats(self) -> dict[str, int]:
         """The interface's counters, as `ip -s link` shows them (struct rtnl_link_stats64)."""
         with self.netlink() as ip:

@@ -48,17 +48,9 @@ _mac_of: WeakKeyDictionary[Link, str] = WeakKeyDictionary()
 def _introduce(link: Link) -> str:
     """Tell the receiving end where the peer is, once a link; the receiving end's MAC address."""
     if link not in _mac_of:
-        with link.rx.netlink() as ip:
-            for address in ADDRESS.values():
-                ip.neigh(
-                    "replace",
-                    dst=address,
-                    lladdr=MAC,
-                    ifindex=link.rx.ifindex,
-                    state="permanent",
-                )
-            (rx,) = ip.link("get", index=link.rx.ifindex)
-        _mac_of[link] = rx.get("IFLA_ADDRESS")
+        for address in ADDRESS.values():
+            link.rx.neighbour(address, MAC)
+        _mac_of[link] = link.rx.mac()
     return _mac_of[link]
 
 

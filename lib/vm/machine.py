@@ -17,6 +17,10 @@ _APPEND = (
     " nokaslr mitigations=off random.trust_cpu=on fb_tunnels=none bonding.max_bonds=0"
     " init=/usr/bin/python3 {extra} -- -I -B /dev/vdb"
 )
+# Linux takes the time-stamp counters of an AMD machine without "constant TSC", which is what TCG
+# shows, for unsynchronised (arch/x86/kernel/tsc.c), and reads the HPET instead: a trip to the
+# emulator and its one lock for each look at the clock. QEMU's are one counter.
+_ONE_TSC = " tsc=reliable"
 # Where memory can be made to fail, heads of skbs alone can, too. A cache is chosen at boot: its
 # file `failslab` is read-only (mm/slub.c).
 _FAILSLAB = " slub_debug=A,skbuff_head_cache"
@@ -92,7 +96,7 @@ class Machine:
         another.
         """
         cpu = "host,migratable=on" if self.accel == "kvm" else "max"
-        extra = self.extra + _PROFILE[self.profile]
+        extra = self.extra + _PROFILE[self.profile] + (_ONE_TSC if self.accel == "tcg" else "")
         words = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         # Not pc: KASAN makes ACPI's set-up of its interrupt links take 20 s each under TCG.
         words += ["-machine", "q35", "-accel", self.accel, "-cpu", cpu]

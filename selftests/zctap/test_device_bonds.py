@@ -13,6 +13,8 @@ from netns import End, Link, Unsupported, bond, xdp
 
 contract = pytest.mark.contract
 
+LENGTH = 100_000  # bytes
+
 
 @pytest.fixture
 def upper(own_link: Link) -> Iterator[End]:
@@ -81,3 +83,23 @@ def test_bond_that_has_a_program(
         rx.set(state="up")
         active(station)
         receives(station)
+
+
+@contract("REL-3", "RECV-21")
+def test_generic_program_of_a_bond(own_link: Link, upper: End, make_station: MakeStation) -> None:
+    """A generic program of a bond is the bond's own: it is let in, and its frames are copied.
+
+    It sees them in one piece. No page of the region stays with them, and without it all is as
+    before.
+    """
+    # An answer to the port's own question would come to the bond.
+    own_link.rx.neighbour(own_link.tx.address(4), own_link.tx.mac())
+    station = make_station(own_link, copies=32)
+    flow = station.flow()
+    with xdp.attached(upper, xdp.GENERIC):
+        flow.transfer(LENGTH)
+        seen = flow.tally
+        assert (seen.zero_copy, seen.copied) == (0, LENGTH), f"linearised frames: {seen}"
+        active(station)
+    flow.transfer(LENGTH)
+    assert flow.tally.zero_copy > LENGTH // 2, f"after the program has gone: {flow.tally}"
