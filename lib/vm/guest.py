@@ -17,7 +17,7 @@ from typing import Self
 from lib.say import say
 from lib.trouble import Trouble
 from lib.vm import cache, death, qemu
-from lib.vm.machine import Machine
+from lib.vm.machine import Machine, processor
 from lib.vm.processors import Processor, stuck, told
 from lib.vm.qemu import Qemu
 from lib.vm.qmp import QmpError
@@ -302,4 +302,6 @@ def _warm_key(machine: Machine) -> str:
     agent = Path(__file__).with_name("agent.py")
     # The disk's path differs from run to run, and is not part of the state.
     arguments = json.dumps(machine.arguments(Path("agent")))
-    return cache.key_of(qemu.version(), arguments, machine.kernel, str(machine.root), agent)
+    # A kernel that was calibrated for another TSC has a clock that is fast or slow.
+    host = f"{qemu.version()} {processor()}"
+    return cache.key_of(host, arguments, machine.kernel, str(machine.root), agent)

@@ -134,6 +134,12 @@ def cpus() -> int:
     return max(2, min(4, os.cpu_count() or 2))
 
 
+def processor() -> str:
+    """Return the model of this machine's processors."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line for line in lines if line.startswith("model name")), "")
+
+
 def room_for(machine: Machine) -> int:
     """Return how many such guests to run at once: each keeps one processor busy."""
     lines = Path("/proc/meminfo").read_text().splitlines()
