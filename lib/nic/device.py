@@ -23,7 +23,8 @@ from lib.trouble import Trouble
 
 IPRoute: Any = vars(pyroute2)["IPRoute"]  # its methods are made at run time, no checker sees them
 
-_SIOCGIFNAME = 0x8910  # uapi/linux/sockios.h
+_SIOCGIFNAME, _SIOCGIFFLAGS = 0x8910, 0x8913  # uapi/linux/sockios.h
+_IFF_UP, _IFF_RUNNING = 0x01, 0x40  # uapi/linux/if.h
 # pyroute2's words for IFLA_XDP_ATTACHED, uapi/linux/if_link.h
 _XDP = {"xdp": "driver", "xdpgeneric": "generic", "xdpoffload": "offloaded", "xdpmulti": "several"}
 
@@ -60,6 +61,7 @@ class Device:
             self.ifindex = socket.if_nametoindex(ifname)
         except (OSError, ValueError):
             raise Trouble(f"no interface {ifname!r} here; {_hint(ifname)}") from None
+        self._named = ifname  # once it is gone nobody else knows
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.cookie = netns.cookie(self._sock)
 
@@ -68,6 +70,35 @@ class Device:
         request = bytearray(struct.pack("16si20x", b"", self.ifindex))
         fcntl.ioctl(self._sock, _SIOCGIFNAME, request)
         return os.fsdecode(bytes(request[:16]).split(b"\0")[0])
+
+    def silence(self) -> str:
+        """Why nothing can arrive by it, as far as it tells: "" if something can. Raises OSError.
+
+        Cheap: it may be asked before each test.
+        """
+        try:
+            name = self.ifname()
+            request = bytearray(struct.pack("16s24x", os.fsencode(name)))
+            fcntl.ioctl(self._sock, _SIOCGIFFLAGS, request)
+            (flags,) = struct.unpack_from("<H", request, 16)
+            if not flags & _IFF_UP:
+                return f"{name} is down"
+            # The flag follows the carrier by up to a second, and only then can anything be sent.
+            if flags & _IFF_RUNNING and self._carrier():
+                return ""
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return f"{self._named} is gone"
+            raise
+        return f"{name} has no carrier: nothing is plugged in, or the other end is down"
+
+    def _carrier(self) -> bool:
+        try:
+            return ethtool.carrier(self.ask)
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            return True
 
     def ask(self, command: bytearray) -> int:
         """An Ask, see lib/nic/ioctl.py."""

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, fields
 
 from lib.nic.ioctl import STATS, Ask, strings
 
-_GDRVINFO, _GSTATS = 0x03, 0x1D
+_GDRVINFO, _GLINK, _GSTATS = 0x03, 0x0A, 0x1D
 _GRINGPARAM, _SRINGPARAM = 0x10, 0x11
 _GCHANNELS, _SCHANNELS = 0x3C, 0x3D
 _DRVINFO = struct.Struct("<I32s32s32s32s32s12s5I")  # struct ethtool_drvinfo, 196 bytes
@@ -89,6 +89,13 @@ def rings(ask: Ask) -> tuple[Rings, Rings]:
 def set_rings(ask: Ask, wanted: Rings) -> None:
     """ETHTOOL_SRINGPARAM. The driver may round up; ask again for what it made of it."""
     ask(bytearray(struct.pack("<I16x4I", _SRINGPARAM, *astuple(wanted))))
+
+
+def carrier(ask: Ask) -> bool:
+    """ETHTOOL_GLINK: whether it is up and has a carrier. EOPNOTSUPP: the driver does not tell."""
+    answer = bytearray(struct.pack("<I4x", _GLINK))
+    ask(answer)
+    return bool(struct.unpack("<II", answer)[1])
 
 
 def statistics(ask: Ask) -> dict[str, int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.deadline import wait_until
 from lib.nic import ethtool, report, restore, words
 from lib.nic.card import Card
 from lib.nic.device import Device
@@ -54,6 +55,22 @@ def test_down_and_without_an_address(veth: Link):
     with Device(veth.rx.ifname) as device:
         found = lacks(report.gather(device))
     assert [lack.what for lack in found] == ["it is down", "no address"]
+
+
+def test_what_keeps_it_silent(veth: Link):
+    name = veth.rx.ifname
+    with Device(name) as device:
+        wait_until(lambda: not device.silence(), "its carrier")
+        veth.tx.set(state="down")
+        assert device.silence() == (
+            f"{name} has no carrier: nothing is plugged in, or the other end is down"
+        )
+        veth.tx.set(state="up")
+        wait_until(lambda: not device.silence(), "its carrier")
+        veth.rx.set(state="down")
+        assert device.silence() == f"{name} is down"
+        veth.rx.delete()
+        assert device.silence() == f"{name} is gone"
 
 
 def test_the_report_tells_of_a_journal(veth: Link, capsys: pytest.CaptureFixture[str]):
