@@ -10,6 +10,7 @@ payload comes by the card, and regions are bound to a device of ours that nothin
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 from collections.abc import Callable
 from ipaddress import IPv4Interface, IPv6Interface
@@ -55,7 +56,7 @@ class CardLink:
             self._peer: sender.Place | None = None
             if config.remote_type == "ssh":
                 source = {family: str(pair[1]) for family, pair in pairs.items() if pair}
-                self.far = Far(far.ssh(config.remote), source)
+                self.far = Far(far.ssh(config.remote), source, silence=card.device.silence)
                 self._undo.callback(self.far.close)
             else:
                 self._tx = self._named(config)
@@ -154,10 +155,14 @@ class CardLink:
 
     def _take_back(self, port: int) -> None:
         for rule in self._rules.pop(port, []):
-            if self._peer is not None:
-                self._card.unsteer_sender(self._peer, rule)
-            else:
-                self._card.unsteer(rule)
+            try:
+                if self._peer is not None:
+                    self._card.unsteer_sender(self._peer, rule)
+                else:
+                    self._card.unsteer(rule)
+            except OSError as error:
+                if error.errno != errno.ENODEV:  # it went with the card
+                    raise
 
     # -- end -------------------------------------------------------------------------------
 

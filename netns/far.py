@@ -21,7 +21,7 @@ class FarConnection(Connection):
         self._open = True
 
     def _ask(self, what: str, **more: Any) -> dict[str, Any]:
-        if self._start != self._far.starts:
+        if self._start != self._far.starts or not self._far.connected:
             raise FarLost("the other end was lost, and its connections with it")
         return self._far.ask(do=what, on=self._on, **more)
 

@@ -23,6 +23,10 @@ from lib.far import program
 
 _SOURCE = Path(__file__).with_name("program.py")
 _ATTEMPTS = 3
+_LOOK = 1.0  # seconds of silence after which the card is looked at
+# An attempt that fails so fast is repeated: who was not found while the card had no carrier is
+# unreachable for a few seconds more.
+_QUICK = 5.0
 _NOISE = 1 << 16  # bytes that shells and banners may say before our program does
 _SSH = ("ssh", "-T", "-oBatchMode=yes", "-oConnectTimeout=20", "-oServerAliveInterval=5")
 
@@ -48,17 +52,28 @@ class Far:
     """The program at the other end, started when it is first asked, and again once it is lost.
 
     source: IP version -> the address to connect from. netns: a descriptor of the network namespace
-    to run the command in.
+    to run the command in. silence: why nothing can come from there, "" if it can; for then nobody
+    waits for it.
     """
 
     def __init__(
-        self, command: Command, source: Mapping[int, str] | None = None, netns: int = -1
+        self,
+        command: Command,
+        source: Mapping[int, str] | None = None,
+        netns: int = -1,
+        silence: Callable[[], str] = str,
     ) -> None:
         self._command, self.source, self._netns = command, source or {}, netns
+        self._silence = silence
         self._failed = 0  # starts in a row
         self.starts = 0  # how often it has been started: with each its connections have gone
         self._process: subprocess.Popen[bytes] | None = None
         self._said = b""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the program runs there, for all we know."""
+        return self._process is not None
 
     def fds(self) -> int:
         """How many descriptors it holds."""
@@ -97,7 +112,16 @@ class Far:
         if self._failed >= _ATTEMPTS:
             raise FarLost(f"the other end: given up after {_ATTEMPTS} attempts to reach it")
         self._failed += 1
-        process = self._start()
+        begun = time.monotonic()
+        try:
+            process = self._start()
+        except FarLost:
+            if self._silence():
+                self._failed = 0  # nothing is said by that of what is at the other end
+                raise
+            if time.monotonic() - begun > _QUICK or self._failed >= _ATTEMPTS:
+                raise
+            return self._start_again()
         self._failed = 0
         return process
 
@@ -138,9 +162,14 @@ class Far:
         assert self._process and self._process.stdout
         fd, until = self._process.stdout.fileno(), time.monotonic() + seconds
         while b"\n" not in self._said:
-            ready, _, _ = select.select([fd], [], [], max(0.0, until - time.monotonic()))
+            left = max(0.0, until - time.monotonic())
+            ready, _, _ = select.select([fd], [], [], min(left, _LOOK))
             if not ready:
-                raise self._lost(f"no answer within {seconds:.0f} s")
+                if why := self._silence():
+                    raise self._lost(why)
+                if left <= _LOOK:
+                    raise self._lost(f"no answer within {seconds:.0f} s")
+                continue
             piece = os.read(fd, 1 << 16)
             if not piece:
                 raise self._lost("the connection has ended")

@@ -107,7 +107,7 @@ def test_it_is_lost_for_one_test_only(link: Link, other: Far):
     made = across(other, link.rx, Pattern(7), 4)
     assert other._process
     os.kill(other._process.pid, signal.SIGKILL)
-    with pytest.raises(FarLost, match="the connection has ended"):
+    with pytest.raises(FarLost, match=r"the connection has ended|Broken pipe"):
         made.feed(10)
     again = across(other, link.rx, Pattern(7), 4)
     with pytest.raises(FarLost, match="lost"):
@@ -147,6 +147,22 @@ def test_it_is_given_up_in_the_end():
         with pytest.raises(FarLost, match="given up after 3 attempts"):
             other.hello()
     assert len(calls) == 3
+
+
+def test_nobody_waits_for_what_cannot_come(link: Link):
+    asleep = Far(lambda _: ["sleep", "600"], silence=lambda: "eth7 has no carrier")
+    with asleep, pytest.raises(FarLost, match="the other end: eth7 has no carrier"):
+        asleep.hello()
+
+
+def test_the_carrier_s_absence_is_nobody_s_fault(link: Link):
+    def failing(_code: str) -> list[str]:
+        return ["bash", "-c", "exit 255"]
+
+    with Far(failing, silence=lambda: "no carrier") as other:
+        for _ in range(5):
+            with pytest.raises(FarLost, match="the connection has ended"):
+                other.hello()
 
 
 def test_a_shell_may_greet(link: Link):
