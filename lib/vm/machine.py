@@ -21,6 +21,10 @@ _APPEND = (
 # shows, for unsynchronised (arch/x86/kernel/tsc.c), and reads the HPET instead: a trip to the
 # emulator and its one lock for each look at the clock. QEMU's are one counter.
 _ONE_TSC = " tsc=reliable"
+# Of a card's driver. QEMU's e1000e with MSI-X keeps the cause of an interrupt that its driver has
+# read (7.2, hw/net/e1000e_core.c:e1000e_mac_icr_read), so that of the link's changes only the first
+# one comes through. So: no MSI-X.
+_DRIVER = {"e1000e": " e1000e.IntMode=1"}
 # Where memory can be made to fail, heads of skbs alone can, too. A cache is chosen at boot: its
 # file `failslab` is read-only (mm/slub.c).
 _FAILSLAB = " slub_debug=A,skbuff_head_cache"
@@ -97,6 +101,7 @@ class Machine:
         """
         cpu = "host,migratable=on" if self.accel == "kvm" else "max"
         extra = self.extra + _PROFILE[self.profile] + (_ONE_TSC if self.accel == "tcg" else "")
+        extra += _DRIVER.get(self.nic, "")
         words = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]
         # Not pc: KASAN makes ACPI's set-up of its interrupt links take 20 s each under TCG.
         words += ["-machine", "q35", "-accel", self.accel, "-cpu", cpu]

@@ -121,6 +121,7 @@ class Qemu:
         if network:
             words += ["-netdev", f"socket,id=card,fd={network.fileno()}"]
             fds.append(network.fileno())
+            words += _second_monitor(machine)
         if state:
             words += ["-incoming", f"exec:cat {shlex.quote(str(state))}"]
         with self._messages.open("wb") as messages:
@@ -202,6 +203,18 @@ class Qemu:
         self.wire.close()
         self.monitor.close()
         self._files.cleanup()
+
+
+def _second_monitor(machine: Machine) -> list[str]:
+    """Arguments for a monitor of the machine's that others may connect to, where they ask for it.
+
+    It is no part of the machine's state: any snapshot can be restored with it and without.
+    """
+    folder = os.environ.get("ZCTAP_MONITOR")
+    if not folder:
+        return []
+    path = Path(folder, machine.mac)
+    return ["-qmp", f"unix:{str(path).replace(',', ',,')},server=on,wait=off"]
 
 
 def accelerator(kernel: Path) -> str:

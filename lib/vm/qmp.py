@@ -37,7 +37,7 @@ class Monitor:
             pass
         self.command("qmp_capabilities", until)
 
-    def command(self, name: str, until: float, **arguments: object) -> Any:
+    def command(self, name: str, until: float, /, **arguments: object) -> Any:
         """Run a command and return what it returns. Raises QmpError."""
         message = {"execute": name, "arguments": arguments}
         try:

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from lib.run.joined import MACS
 from lib.vm import cache, kbuild, source
+from lib.vm.qmp import Monitor
 
 ROOT = Path(__file__).resolve().parents[2]
 _RESULT = re.compile(r"  (ok|not ok) \d+ (\S+)(?: # (.*))?")
@@ -48,6 +53,7 @@ class Running:
     """A run under way, on a module of the test's own."""
 
     def __init__(self, folder: Path, text: str, *arguments: str) -> None:
+        self._folder = folder
         module = folder / "test_it.py"
         module.write_text(text)
         self.events = folder / "events"
@@ -59,13 +65,34 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **dict([self._mark.split("=")])},
+            env={
+                **os.environ,
+                **dict([self._mark.split("=")]),
+                "ZCTAP_MONITOR": str(folder),
+            },
         )
 
     def has_begun(self, test: str) -> bool:
         """Whether a test has been announced."""
         start = f'"ev": "start", "id": "outside/test_it.py::{test}"'
         return self.events.exists() and start in self.events.read_text()
+
+    def begun(self) -> int:
+        """How many tests have been announced."""
+        return self.events.read_text().count('"ev": "start"') if self.events.exists() else 0
+
+    def durations(self) -> list[float]:
+        """The seconds of each test so far."""
+        events = map(json.loads, self.events.read_text().splitlines())
+        return [event["duration"] for event in events if event["ev"] == "result"]
+
+    def set_link(self, *, up: bool) -> None:
+        """Put the cable into the card of a guest, or pull it out."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(self._folder / MACS[0]))
+            monitor, until = Monitor(sock), time.monotonic() + 10
+            monitor.greet(until)
+            monitor.command("set_link", until, name="card", up=up)
 
     def guests(self) -> list[int]:
         """Return the pids of its guests."""

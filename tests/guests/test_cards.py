@@ -3,6 +3,7 @@
 
 import pytest
 
+from lib.deadline import wait_until
 from tests.guests.conftest import Runner
 
 NEEDS = """
@@ -81,3 +82,86 @@ def test_emulated_card_and_ssh(runner: Runner, card: str):
         "test_copies": "ok",
     }, done.ktap + done.said
     assert "FarLost" in done.ktap
+
+
+# Tests run in any order: what happens is told by how many there were.
+STEPS = """
+import os
+from itertools import count
+from pathlib import Path
+import pytest
+from lib.deadline import wait_until
+
+NUMBERS = count()
+CARD = Path("/sys/class/net/eth0")
+
+@pytest.fixture(autouse=True)
+def step():
+    return next(NUMBERS)
+"""
+PULLED = f"""{STEPS}
+BEFORE, PULLED, OFF, STILL_OFF, BACK, AFTER = range(6)
+
+@pytest.fixture(autouse=True)
+def wait_for_it(step):
+    if step == BACK:
+        wait_until(lambda: (CARD / "operstate").read_text() == "up\\n", "a carrier", 10)
+
+@pytest.mark.parametrize("number", range(6))
+def test_it(step, connection, number):
+    connection.send(1000)
+    while step == PULLED:
+        connection.send(1)
+    connection.read(1000)
+"""
+
+
+@pytest.mark.parametrize("card", ["virtio-net", "e1000e"])
+def test_link_that_is_pulled(runner: Runner, card: str):
+    run = runner.start(PULLED, "-j", "1", "--card", card)
+    wait_until(lambda: run.begun() == 2, "the second test", 30)
+    run.set_link(up=False)
+    wait_until(lambda: run.begun() == 5, "the fifth test", 30)
+    run.set_link(up=True)
+    done = run.finish()
+    words = list(done.verdicts.values())
+    assert words == ["ok", "failed", "failed", "failed", "ok", "ok"], done.ktap + done.said
+    assert done.status == 1
+    assert done.ktap.count("eth0 has no carrier") == 3
+    assert max(run.durations()[2:4]) < 3
+
+
+REMOVED = f"""{STEPS}
+def remove():
+    # A virtio device is on a bus of its own, on top of PCI's.
+    device = (CARD / "device").resolve()
+    folder = next(place for place in (device, device.parent) if (place / "remove").exists())
+    (folder / "remove").write_text("1")
+
+@pytest.mark.parametrize("number", range(3))
+def test_card(connection, number):
+    connection.send(1000)
+    remove()
+    connection.send(1000)
+
+@pytest.mark.parametrize("number", range(3))
+def test_own_device(own_link, make_station, number):
+    flow = make_station(own_link).flow()
+    flow.transfer(10_000)
+
+@pytest.mark.parametrize("number", range(3))
+def test_no_device(ring, number):
+    pass
+"""
+
+
+@pytest.mark.parametrize("card", ["virtio-net", "e1000e"])
+def test_card_that_is_removed(runner: Runner, card: str):
+    run = runner.start(REMOVED, "-j", "1", "--card", card)
+    done = run.finish()
+    words = {test: word for test, word in done.verdicts.items() if not test.startswith("test_card")}
+    assert len(words) == 6
+    assert set(words.values()) == {"ok"}, done.ktap + done.said
+    assert [done.verdicts[f"test_card[{number}]"] for number in range(3)] == ["failed"] * 3
+    assert done.status == 1
+    assert done.ktap.count("eth0 is gone") == 3
