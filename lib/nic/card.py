@@ -163,7 +163,8 @@ class Card(Settings):
             safety.check(device, i_know=i_know)
             self._ends.enter_context(alone(device.ifindex, ifname))
             _put_back(folder, device)
-            super().__init__(device, restore.write_header(folder, identity(device)))
+            self._identity = identity(device)
+            super().__init__(device, restore.write_header(folder, self._identity))
             self._ends.callback(self.journal.close)
         except OSError as error:
             self._ends.close()
@@ -182,15 +183,23 @@ class Card(Settings):
         _trace: TracebackType | None,
     ) -> None:
         with self._ends:
-            stuck = self.journal.undo()
-        if not stuck:
+            lines = [str(one) for one in self.journal.undo()]
+            if lines and self._is_gone():
+                lines = [restore.gone_with(self._identity)]
+        if not lines:
             return
-        lines = [str(one) for one in stuck]
         if error is not None:  # that is what has to be told
             for line in lines:
                 say(f"not as it was: {line}")
             return
         raise Unrestored("; ".join(lines))
+
+    def _is_gone(self) -> bool:
+        try:
+            self.device.ifname()
+        except OSError as error:
+            return error.errno == errno.ENODEV
+        return False
 
 
 def _put_back(folder: Path, device: Device) -> None:

@@ -117,14 +117,19 @@ def gone(folder: Path, ifname: str, *, forget: bool) -> str:
             now = socket.if_indextoname(card.ifindex)
             raise Trouble(f"{ifname} is called {now} now: ./run_tests.py nic {now} --restore")
         if not forget:
-            raise Trouble(
-                f"{_named(card)} is gone, and what was changed with it, unless it comes back from"
-                f" another namespace; {_advice(card, 'forget')}"
-            )
+            raise Trouble(gone_with(card))
         with alone(card.ifindex, ifname):
             path.unlink(missing_ok=True)
         return f"{ifname} is gone; its journal is dropped"
     return ""
+
+
+def gone_with(card: Identity) -> str:
+    """What to say of a card that is gone, and has a journal."""
+    return (
+        f"{_named(card)} is gone, and what was changed with it, unless it comes back from"
+        f" another namespace; {_advice(card, 'forget')}"
+    )
 
 
 def _advice(card: Identity, option: str) -> str:

@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 import socket
 
+from lib import cachedir
 from lib.far import Far, FarLost, ssh
-from lib.nic import config, ends
+from lib.nic import config, ends, restore
 from lib.nic.card import Card, Unrestored
 from lib.run.options import Options
 from lib.run.suite import DEFAULT, ROOT
@@ -63,8 +64,12 @@ def put_back(tested: Tested) -> int:
 
     Returns what that makes of the exit status: 1 if it is not.
     """
+    ifname = tested.variables["NETIF"]
     try:
-        with Card(tested.variables["NETIF"], i_know=True):
+        if ifname not in (name for _, name in socket.if_nameindex()):
+            restore.gone(cachedir.folder("nic"), ifname, forget=False)
+            raise Trouble(f"{ifname} is gone")
+        with Card(ifname, i_know=True):
             return 0
     except (Trouble, Unrestored) as error:
         say(f"the card is not as it was: {error}")

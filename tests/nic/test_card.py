@@ -13,7 +13,7 @@ from lib.nic import ethtool, report
 from lib.nic.card import Card, Unrestored, Unsupported
 from lib.nic.device import Device
 from lib.nic.flows import Flow
-from lib.run import nic
+from lib.run import host_card, nic, tested
 from lib.run.options import parse
 from lib.trouble import Trouble
 from netns import Link
@@ -118,6 +118,23 @@ def test_gone_meanwhile(veth: Link, journals: Path, capsys: pytest.CaptureFixtur
     with pytest.raises(Trouble, match="no interface"):
         nic.run(parse(["nic", name, "--restore"]))
     assert not list(journals.iterdir())
+
+
+def test_gone_in_the_middle_of_a_run(
+    veth: Link, journals: Path, capsys: pytest.CaptureFixture[str]
+):
+    name = veth.rx.ifname
+    told = rf"^{name} \(veth .* is gone, and what was changed with it, .* --restore --forget$"
+    with pytest.raises(Unrestored, match=told), Card(name) as card:
+        card.set_channels(2)
+        veth.rx.delete()
+    assert list(journals.iterdir())
+    card_of = tested.Tested("", {"NETIF": name})
+    assert host_card.put_back(card_of) == 1
+    assert "is gone, and what was changed with it" in capsys.readouterr().err
+    assert nic.run(parse(["nic", name, "--restore", "--forget"])) == 0
+    assert host_card.put_back(card_of) == 1
+    assert f"the card is not as it was: {name} is gone\n" in capsys.readouterr().err
 
 
 def test_another_one_with_its_name_and_number(veth: Link):
