@@ -10,6 +10,7 @@ import json
 import os
 import select
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -106,6 +107,22 @@ class Far:
         Raises OSError, FarLost.
         """
         return self.ask(do="hello", source=self.source)
+
+    def reach(self, address: str, ifname: str) -> None:
+        """Connect to an address of ours from there: the packets have to come in by that interface.
+
+        Raises OSError (ECONNREFUSED: they come in by another one), FarLost.
+        """
+        family = 6 if ":" in address else 4
+        with socket.socket(program.FAMILIES[family], socket.SOCK_STREAM) as listener:
+            # Others find nobody who listens at that port.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, os.fsencode(ifname))
+            listener.bind((address, 0))
+            listener.listen(1)
+            order = {"address": address, "port": listener.getsockname()[1], "family": family}
+            source = self.source.get(family, "")
+            number = self.ask(do="connect", source=source, mss=0, tag=0, start=0, **order)["on"]
+            self.ask(do="reset", on=number)
 
     def _start_again(self) -> subprocess.Popen[bytes]:
         """Start it, if there is hope: each vain attempt may take most of a minute."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
 
 from lib import cachedir
 from lib.far import Far, FarLost, ssh
@@ -51,12 +52,27 @@ def _other_end(found: config.Config) -> str:
         pairs = {4: found.v4, 6: found.v6}
         source = {family: str(pair[1]) for family, pair in pairs.items() if pair}
         with Far(ssh(found.remote), source) as far:
-            there = far.hello()
+            there = asked(far, found)
     except FarLost as error:
         raise Trouble(f"ssh {found.remote}: {error}") from error
+    return f"{found.remote} by ssh (Linux {there['kernel']}, Python {there['python']})"
+
+
+def asked(far: Far, found: config.Config) -> dict[str, Any]:
+    """What the other end says of itself, if it can reach the card. Raises FarLost, Trouble."""
+    try:
+        there = far.hello()
     except OSError as error:
         raise Trouble(f"REMOTE_V4, REMOTE_V6: {error.strerror}") from error
-    return f"{found.remote} by ssh (Linux {there['kernel']}, Python {there['python']})"
+    for pair in filter(None, (found.v4, found.v6)):
+        try:
+            far.reach(str(pair[0]), found.netif)
+        except OSError as error:
+            raise Trouble(
+                f"the other end's packets for {pair[0]} do not come in by {found.netif}:"
+                f" {error.strerror}"
+            ) from error
+    return there
 
 
 def put_back(tested: Tested) -> int:

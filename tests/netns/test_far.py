@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,10 @@ import pytest
 from lib import far
 from lib.deadline import wait_until
 from lib.far import Far, FarLost, program
+from lib.nic.config import Config
 from lib.pattern import Pattern
+from lib.run import host_card
+from lib.trouble import Trouble
 from netns import Link, Unsupported, connect
 from netns.far import across
 
@@ -161,7 +165,7 @@ def test_the_carrier_s_absence_is_nobody_s_fault(link: Link):
 
     with Far(failing, silence=lambda: "no carrier") as other:
         for _ in range(5):
-            with pytest.raises(FarLost, match="the connection has ended"):
+            with pytest.raises(FarLost, match=r"the connection has ended|Broken pipe"):
                 other.hello()
 
 
@@ -186,6 +190,23 @@ def test_older_pythons_can_read_it():
 def test_what_it_says_of_itself(other: Far):
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert other.hello() == {"python": python, "kernel": os.uname().release}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_by_which_interface_it_comes(link: Link, other: Far, family: int):
+    with link.rx.ns.entered():
+        other.reach(link.rx.address(family), link.rx.ifname)
+        with pytest.raises(ConnectionRefusedError, match="at the other end"):
+            other.reach(link.rx.address(family), "lo")
+
+
+def test_by_another_interface_is_told(link: Link, other: Far):
+    pair = ip_address(link.rx.address(4)), ip_address(link.tx.address(4))
+    told = f"the other end's packets for {pair[0]} do not come in by lo: at the other end"
+    with link.rx.ns.entered():
+        assert host_card.asked(other, Config(link.rx.ifname, v4=pair))["kernel"]
+        with pytest.raises(Trouble, match=told):
+            host_card.asked(other, Config("lo", v4=pair))
 
 
 def test_an_address_that_nobody_has(link: Link):
