@@ -112,7 +112,7 @@ def put_back(ifname: str, by_card: bool) -> None:
 def main(ifname: str, count: int, seed: int) -> None:
     """Kill it so often."""
     draw = random.Random(seed)
-    change, longest = (suite, 0.0) if os.environ.get("NETIF") else (settings, 2.0)
+    change, longest = (suite, 0.0) if os.environ.get("NETIF") else (settings, 5.0)
     before = dump(ifname)
     if change is suite:
         begun = time.monotonic()
