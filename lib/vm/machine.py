@@ -21,9 +21,8 @@ _APPEND = (
 # shows, for unsynchronised (arch/x86/kernel/tsc.c), and reads the HPET instead: a trip to the
 # emulator and its one lock for each look at the clock. QEMU's are one counter.
 _ONE_TSC = " tsc=reliable"
-# Of a card's driver. QEMU's e1000e with MSI-X keeps the cause of an interrupt that its driver has
-# read (7.2, hw/net/e1000e_core.c:e1000e_mac_icr_read), so that of the link's changes only the first
-# one comes through. So: no MSI-X.
+# Of a card's driver. With MSI-X the guest hears of no change of an emulated e1000e's link: the
+# count of that interrupt stays at 1 (QEMU 7.2, Linux 6.1). So: no MSI-X.
 _DRIVER = {"e1000e": " e1000e.IntMode=1"}
 # Where memory can be made to fail, heads of skbs alone can, too. A cache is chosen at boot: its
 # file `failslab` is read-only (mm/slub.c).
