@@ -23,6 +23,7 @@ from lib.nic.card import Card
 from lib.nic.card import Unsupported as CannotDo
 from lib.nic.config import Config
 from lib.nic.flows import Flow
+from lib.steering import Filter
 from netns.ethtool import channels
 from netns.link import End, Link, Unsupported
 from netns.namespace import Namespace
@@ -149,7 +150,7 @@ class CardLink:
     def _put_filters(self, peer: sender.Place, port: int, queue: int) -> None:
         for family in self.families if port else (0,):
             prio = next(self._prio) if port else _ALL_PRIO
-            wanted = sender.Filter(prio, queue, port, family)
+            wanted = Filter(prio, queue, port, family)
             self._card.steer_sender(peer, wanted)
             self._rules.setdefault(port, []).append(wanted)
 

@@ -19,13 +19,13 @@ from typing import Any
 import pyroute2
 from pyroute2.netlink.exceptions import NetlinkError
 
+from lib import steering
 from lib.deadline import wait_until
+from lib.steering import Filter
 from netns.namespace import Namespace
 
-_EGRESS = 0xFFFFFFF3  # TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS), linux/pkt_sched.h
 _NODAD = 0x02  # IFA_F_NODAD: the address is usable at once
 _ADDR_GEN_NONE = 1  # IN6_ADDR_GEN_MODE_NONE: no link-local address, hence no unasked-for frames
-_ETH_P_ALL, _ETH_P_IP, _ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
 _FLOW_PRIO, _ALL_PRIO = 10, 1000  # smaller is asked first
 
 IPRoute: Any = vars(pyroute2)["IPRoute"]  # its methods are made at run time, no checker sees them
@@ -133,7 +133,7 @@ class Link:
         self.spec = spec or LinkSpec()
         stem = f"zt{os.getpid() % 0x10000:04x}{next(_serial) & 0xFFF:03x}"
         self._undo = contextlib.ExitStack()
-        self._filters: dict[int, int] = {}  # preference number -> protocol
+        self._all: Filter | None = None  # where everything goes
         self._prio = itertools.count(_FLOW_PRIO)
         try:
             if sender is None:
@@ -208,7 +208,7 @@ class Link:
             index = bring_up(ip, tx.ifname, tx.ipv4, tx.ipv6)
             ip.tc("add", "clsact", index)
         self.tx = End(tx.ns, tx.ifname, index, tx.ipv4, tx.ipv6)
-        self._filters.clear()
+        self._all = None
 
     def place(self, queue: int) -> tuple[Namespace, int, int]:
         """Where to bind that queue of the receiving end: namespace, interface, queue."""
@@ -218,43 +218,28 @@ class Link:
 
     def steer(self, queue: int) -> None:
         """Send everything to that RX queue of `rx`, but for what steer_port() names."""
-        if _ALL_PRIO in self._filters:
-            self._remove(_ALL_PRIO)
-        # u32 with a key that always fits instead of matchall: one classifier less to ask the
-        # kernel for, as steer_port() needs u32 anyway.
-        self._add(_ALL_PRIO, _ETH_P_ALL, queue, "0x0/0x0+0")
+        if self._all:
+            with self.tx.netlink() as ip:
+                steering.take(ip, self.tx.ifindex, self._all)
+            self._all = None
+        wanted = Filter(_ALL_PRIO, queue)
+        self._put(wanted)
+        self._all = wanted
 
     def steer_port(self, port: int, queue: int) -> None:
         """Send what goes to that TCP or UDP port (no IP options before it) to a queue."""
-        self._add(next(self._prio), _ETH_P_IP, queue, f"{port:#x}/0x0000ffff+20")
-        self._add(next(self._prio), _ETH_P_IPV6, queue, f"{port:#x}/0x0000ffff+40")
+        for family in self.families:
+            self._put(Filter(next(self._prio), queue, port, family))
 
-    def _add(self, prio: int, protocol: int, queue: int, key: str) -> None:
-        action = {"kind": "skbedit", "queue": queue}
+    def _put(self, wanted: Filter) -> None:
         try:
-            self._tc("add-filter", prio, protocol, keys=[key], action=action)
+            with self.tx.netlink() as ip:
+                steering.put(ip, self.tx.ifindex, wanted)
         except NetlinkError as error:
             if error.code == errno.ENOENT:
                 need = "CONFIG_NET_CLS_U32 and CONFIG_NET_ACT_SKBEDIT"
                 raise Unsupported(f"steering needs {need}") from error
             raise
-        self._filters[prio] = protocol
-
-    def _remove(self, prio: int) -> None:
-        self._tc("del-filter", prio, self._filters.pop(prio))
-
-    def _tc(self, command: str, prio: int, protocol: int, **more: Any) -> None:
-        with self.tx.netlink() as ip:
-            ip.tc(
-                command,
-                "u32",
-                self.tx.ifindex,
-                parent=_EGRESS,
-                prio=prio,
-                protocol=protocol,
-                target=0x10001,
-                **more,
-            )
 
     # -- end -------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ _LOOK = 1.0  # seconds of silence after which the card is looked at
 # An attempt that fails so fast is repeated: who was not found while the card had no carrier is
 # unreachable for a few seconds more.
 _QUICK = 5.0
+_ENDED = "the connection has ended"
 _NOISE = 1 << 16  # bytes that shells and banners may say before our program does
 _SSH = ("ssh", "-T", "-oBatchMode=yes", "-oConnectTimeout=20", "-oServerAliveInterval=5")
 
@@ -86,12 +87,7 @@ class Far:
         Raises OSError with the errno of there, FarLost.
         """
         process = self._process or self._start_again()
-        assert process.stdin
-        try:
-            process.stdin.write(json.dumps(order).encode() + b"\n")
-            process.stdin.flush()
-        except OSError as error:
-            raise self._lost(f"{error.strerror}") from error
+        self._say(process, json.dumps(order).encode() + b"\n")
         line = self._line(program.PATIENCE + scaled(5))
         try:
             answer: dict[str, Any] = json.loads(line)
@@ -159,20 +155,24 @@ class Far:
                 )
             except OSError as error:
                 raise FarLost(f"{command[0]}: {error.strerror}") from error
-        assert process.stdin and process.stdout
         self._said = b""
         self.starts += 1
-        try:
-            process.stdin.write(source)
-            process.stdin.flush()
-        except OSError as error:
-            raise self._lost(f"{error.strerror}") from error
+        self._say(process, source)
         noise = 0
         while (line := self._line(scaled(20) + 20)) != program.READY.encode():
             noise += len(line)
             if noise > _NOISE:
                 raise self._lost("it says a lot, and not what our program says")
         return process
+
+    def _say(self, process: subprocess.Popen[bytes], what: bytes) -> None:
+        assert process.stdin
+        try:
+            process.stdin.write(what)
+            process.stdin.flush()
+        except BrokenPipeError as error:
+            # Who ends is found out by writing or by reading, whichever is first.
+            raise self._lost(_ENDED) from error
 
     def _line(self, seconds: float) -> bytes:
         """The next line from there. Raises FarLost, also after so many seconds."""
@@ -189,7 +189,7 @@ class Far:
                 continue
             piece = os.read(fd, 1 << 16)
             if not piece:
-                raise self._lost("the connection has ended")
+                raise self._lost(_ENDED)
             self._said += piece
         line, _, self._said = self._said.partition(b"\n")
         return line

@@ -20,6 +20,7 @@ from lib.nic.journal import Journal
 from lib.nic.lock import alone
 from lib.nic.split import ON
 from lib.say import say
+from lib.steering import Filter
 from lib.trouble import Trouble
 
 if TYPE_CHECKING:
@@ -136,13 +137,13 @@ class Settings:
         """Take out a rule of steer() again. Raises OSError."""
         self.journal.take_back("flow rule", settings.of_flow(flow))
 
-    def steer_sender(self, place: sender.Place, wanted: sender.Filter) -> None:
+    def steer_sender(self, place: sender.Place, wanted: Filter) -> None:
         """Steer by the sending end, a veth whose peer the card is. Raises Unsupported, OSError."""
         with _asked("steering by tc (CONFIG_NET_SCH_INGRESS, NET_CLS_U32, NET_ACT_SKBEDIT)"):
             self._change("sender's qdisc", True, sender.of_place(place))
             self._change("sender's filter", True, sender.of_filter(place, wanted))
 
-    def unsteer_sender(self, place: sender.Place, wanted: sender.Filter) -> None:
+    def unsteer_sender(self, place: sender.Place, wanted: Filter) -> None:
         """Take out a filter of steer_sender() again. Raises OSError."""
         self.journal.take_back("sender's filter", sender.of_filter(place, wanted))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Steering at the other end of a veth: by which of its TX queues that sends (tc-skbedit(8)).
+"""Steering at the other end of a veth: by which of its TX queues that sends (lib/steering.py).
 
 A frame that leaves by TX queue q arrives on RX queue q (drivers/net/veth.c:veth_xmit). Two settings
 for the journal of a card, which are about a device of another network namespace: the clsact qdisc,
@@ -17,13 +17,11 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError
 
-from lib import setns
+from lib import setns, steering
 from lib.nic.device import IPRoute
+from lib.steering import Filter
 
-EGRESS, INGRESS = 0xFFFFFFF3, 0xFFFFFFF2  # TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_...), pkt_sched.h
 CLSACT = 0xFFFF0000  # its handle
-ETH_P_ALL, ETH_P_IP, ETH_P_IPV6 = 0x0003, 0x0800, 0x86DD
-_MATCH_ALL = "0x0/0x0+0"
 _GONE = (errno.ENODEV, errno.ENOENT)
 
 
@@ -34,32 +32,6 @@ class Place:
     netns: str
     ifname: str
     ifindex: int
-
-
-@dataclass(frozen=True)
-class Filter:
-    """What goes to that TCP port (0: everything) of that IP version (0: any) takes a queue.
-
-    prio: filters of a device are asked in its order, and each has its own.
-    """
-
-    prio: int
-    queue: int
-    port: int = 0
-    family: int = 0
-
-    def __str__(self) -> str:
-        what = f"port {self.port}, IPv{self.family}" if self.port else "everything"
-        return f"{what} -> queue {self.queue}"
-
-    def arguments(self) -> dict[str, Any]:
-        """What pyroute2's tc() wants."""
-        protocol = {0: ETH_P_ALL, 4: ETH_P_IP, 6: ETH_P_IPV6}[self.family]
-        # Where the destination port is without options or extension headers.
-        at = {0: 0, 4: 20, 6: 40}[self.family]
-        key = f"{self.port:#x}/0x0000ffff+{at}" if self.port else _MATCH_ALL
-        action = {"kind": "skbedit", "queue": self.queue}
-        return {"protocol": protocol, "keys": [key], "action": action, "target": 0x10001}
 
 
 @contextlib.contextmanager
@@ -100,7 +72,7 @@ def filters(place: Place) -> list[tuple[int, int]]:
     with _at(place) as ip:
         return [
             (parent, one["info"] >> 16)
-            for parent in (EGRESS, INGRESS)
+            for parent in (steering.EGRESS, steering.INGRESS)
             for one in ip.get_filters(index=place.ifindex, parent=parent)
         ]
 
@@ -108,7 +80,7 @@ def filters(place: Place) -> list[tuple[int, int]]:
 def has_filter(place: Place, wanted: Filter) -> bool:
     """Whether a filter of that priority is there. Raises OSError."""
     try:
-        return has_clsact(place) and (EGRESS, wanted.prio) in filters(place)
+        return has_clsact(place) and (steering.EGRESS, wanted.prio) in filters(place)
     except OSError as error:
         if error.errno in _GONE:
             return False
@@ -119,18 +91,8 @@ def set_filter(place: Place, wanted: Filter, there: bool) -> None:
     """Put it in, or take it out. Raises OSError: ENOENT without CONFIG_NET_CLS_U32 or
     CONFIG_NET_ACT_SKBEDIT.
     """
-    arguments = wanted.arguments()
-    if not there:
-        arguments = {name: arguments[name] for name in ("protocol", "target")}
     with _at(place) as ip:
-        ip.tc(
-            "add-filter" if there else "del-filter",
-            "u32",
-            place.ifindex,
-            parent=EGRESS,
-            prio=wanted.prio,
-            **arguments,
-        )
+        (steering.put if there else steering.take)(ip, place.ifindex, wanted)
 
 
 def of_place(place: Place) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from lib.nic import ethtool, features, flows, rss, sender
 from lib.nic.flows import Flow
 from lib.nic.ioctl import Ask
 from lib.nic.split import Split
+from lib.steering import Filter
 
 Value = Any
 Of = Mapping[str, Any]  # which of its kind: {} where there is only one
@@ -212,11 +213,11 @@ class SenderQdisc(Setting):
 
 
 class SenderFilter(Setting):
-    """Whether there is a filter at the other end (a sender.Place, a sender.Filter): a bool."""
+    """Whether there is a filter at the other end (a sender.Place, a Filter): a bool."""
 
     def __init__(self, device: Device, of: Of) -> None:
         super().__init__(device, of)
-        self._place, self._filter = sender.Place(**of["at"]), sender.Filter(**of["filter"])
+        self._place, self._filter = sender.Place(**of["at"]), Filter(**of["filter"])
 
     def read(self) -> Value:
         """As Setting."""
@@ -256,7 +257,7 @@ def title(kind: str, of: Of) -> str:
     if kind == "sender's qdisc":
         return f"clsact qdisc of {of['ifname']} in {of['netns']}"
     if kind == "sender's filter":
-        where, what = of["at"], sender.Filter(**of["filter"])
+        where, what = of["at"], Filter(**of["filter"])
         return f"filter of {where['ifname']} in {where['netns']}: {what}"
     return str(of["name"]) if kind == "feature" else kind
 

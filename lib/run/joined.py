@@ -6,7 +6,6 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import replace
-from types import TracebackType
 
 from lib.trouble import Trouble
 from lib.vm.guest import Guest
@@ -30,14 +29,9 @@ class Joined(Guest):
                 self.other.qemu.kill()
                 raise
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         try:
-            super().__exit__(kind, value, traceback)
+            super().__exit__(*exc)
         finally:
             self.other.qemu.kill()
 

@@ -111,7 +111,7 @@ def test_it_is_lost_for_one_test_only(link: Link, other: Far):
     made = across(other, link.rx, Pattern(7), 4)
     assert other._process
     os.kill(other._process.pid, signal.SIGKILL)
-    with pytest.raises(FarLost, match=r"the connection has ended|Broken pipe"):
+    with pytest.raises(FarLost, match="the connection has ended"):
         made.feed(10)
     again = across(other, link.rx, Pattern(7), 4)
     with pytest.raises(FarLost, match="lost"):
@@ -165,7 +165,7 @@ def test_the_carrier_s_absence_is_nobody_s_fault(link: Link):
 
     with Far(failing, silence=lambda: "no carrier") as other:
         for _ in range(5):
-            with pytest.raises(FarLost, match=r"the connection has ended|Broken pipe"):
+            with pytest.raises(FarLost, match="the connection has ended"):
                 other.hello()
 
 

@@ -10,10 +10,11 @@ import pytest
 from lib.nic import sender
 from lib.nic.card import Card, Unrestored, Unsupported
 from lib.nic.settings import title
+from lib.steering import EGRESS, Filter
 from lib.trouble import Trouble
 from netns import Link
 
-OURS = sender.Filter(31_000, 1)
+OURS = Filter(31_000, 1)
 
 
 @pytest.fixture
@@ -38,20 +39,20 @@ def state(peer: sender.Place) -> tuple[bool, list[tuple[int, int]]]:
 
 
 @pytest.mark.parametrize(
-    "wanted", [OURS, sender.Filter(31_001, 3, 5001, 4), sender.Filter(31_002, 2, 5001, 6)], ids=str
+    "wanted", [OURS, Filter(31_001, 3, 5001, 4), Filter(31_002, 2, 5001, 6)], ids=str
 )
-def test_it_is_there_and_gone(veth: Link, peer: sender.Place, wanted: sender.Filter):
+def test_it_is_there_and_gone(veth: Link, peer: sender.Place, wanted: Filter):
     with Card(veth.rx.ifname) as card:
         card.steer_sender(peer, wanted)
         there, found = state(peer)
         assert there
-        assert set(found) == {(sender.EGRESS, wanted.prio)}
+        assert set(found) == {(EGRESS, wanted.prio)}
         assert sender.has_filter(peer, wanted)
     assert state(peer) == (False, [])
 
 
 def test_one_of_several_is_taken_back(veth: Link, peer: sender.Place):
-    other = sender.Filter(31_001, 2, 5001, 4)
+    other = Filter(31_001, 2, 5001, 4)
     with Card(veth.rx.ifname) as card:
         card.steer_sender(peer, OURS)
         card.steer_sender(peer, other)
@@ -64,7 +65,7 @@ def test_one_of_several_is_taken_back(veth: Link, peer: sender.Place):
 
 
 def test_what_was_there_stays(veth: Link, peer: sender.Place):
-    theirs = sender.Filter(7, 0, 22, 4)
+    theirs = Filter(7, 0, 22, 4)
     sender.set_clsact(peer, True)
     sender.set_filter(peer, theirs, True)
     before = state(peer)
@@ -75,7 +76,7 @@ def test_what_was_there_stays(veth: Link, peer: sender.Place):
 
 
 def test_filters_that_somebody_puts_in_meanwhile(veth: Link, peer: sender.Place):
-    theirs = sender.Filter(7, 0, 22, 4)
+    theirs = Filter(7, 0, 22, 4)
     with pytest.raises(Unrestored, match="somebody else's filters"), Card(veth.rx.ifname) as card:
         card.steer_sender(peer, OURS)
         sender.set_filter(peer, theirs, True)
