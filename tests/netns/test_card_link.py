@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from lib.nic import sender
+from lib.nic import probe, sender
 from lib.nic.card import Card, Settings
 from lib.nic.config import Config
 from lib.nic.flows import Flow
 from lib.pattern import Pattern
 from lib.trouble import Trouble
-from netns import Link, LinkSpec, Unsupported, connect
+from netns import Link, LinkSpec, Unsupported, connect, ethtool
 from netns.card_link import CardLink
 
 TX4, RX4, TX6, RX6 = "198.18.0.1", "198.18.0.2", "fd5a:c7a9::1", "fd5a:c7a9::2"
@@ -96,6 +96,15 @@ def test_steering_by_the_sending_end(pair: Link):
         assert len(set(sender.filters(place))) == 1
         link.close()
     assert not sender.has_clsact(place)
+
+
+def test_the_queue_is_brought_up(pair: Link, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(probe, "refusal", lambda _device, _queue: "")
+    ethtool.set_channels(pair.rx, 1, 2)
+    with Card(pair.rx.ifname) as card:
+        CardLink(card, config(pair), 1, never).close()
+        assert ethtool.channels(pair.rx) == (2, 2)
+    assert ethtool.channels(pair.rx) == (1, 2)
 
 
 def test_copies_where_it_has_to(pair: Link):

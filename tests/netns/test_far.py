@@ -55,6 +55,17 @@ def test_a_stream_is_the_patterns(link: Link, other: Far, family: int, start: in
     made.close()
 
 
+def test_the_address_it_comes_from(link: Link):
+    second = "198.18.0.3"
+    with link.tx.netlink() as ip:
+        ip.addr("add", index=link.tx.ifindex, address=second, prefixlen=24)
+        with Far(far.here, {4: second}, link.tx.ns.fd) as other:
+            made = across(other, link.rx, Pattern(7), 4)
+            assert made.rx.getpeername()[0] == second
+            made.close()
+        ip.addr("del", index=link.tx.ifindex, address=second, prefixlen=24)
+
+
 def test_what_fits_is_told(link: Link, other: Far):
     made = across(other, link.rx, Pattern(7), 4, rcvbuf=16 << 10)
     total = 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.nic.config import Config, read
+from lib.nic.config import Config, complete, read
 from lib.trouble import Trouble
 
 PAIR = "LOCAL_V4=198.18.0.1\nREMOTE_V4=198.18.0.2\n"
@@ -145,3 +145,22 @@ def test_environment_and_command_line_are_named(file: Path):
         read({}, file, nic="eth0", remote="-x")
     with pytest.raises(Trouble, match=r"command line: NETIF: no interface 'eth0' here; .* lo"):
         read({}, file, nic="eth0", interfaces=["lo"])
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        (None, "no card is named"),
+        (Config("eth0", remote_type="ssh", remote="peer"), "eth0: LOCAL_V4 and REMOTE_V4, or"),
+        (Config("eth0", v4=V4), "eth0: REMOTE_TYPE and REMOTE_ARGS, or --remote, are to be"),
+    ],
+)
+def test_too_little_for_a_run(found: Config | None, problem: str):
+    with pytest.raises(Trouble, match=problem):
+        complete(found)
+
+
+def test_enough_for_a_run():
+    found = Config("eth0", v4=V4, remote_type="ssh", remote="peer")
+    assert complete(found) is found
+    assert read(found.environment()) == found
