@@ -100,6 +100,6 @@ def test_generic_program_of_a_bond(own_link: Link, upper: End, make_station: Mak
         flow.transfer(LENGTH)
         seen = flow.tally
         assert (seen.zero_copy, seen.copied) == (0, LENGTH), f"linearised frames: {seen}"
-        active(station)
+        station.at_rest()
     flow.transfer(LENGTH)
     assert flow.tally.zero_copy > LENGTH // 2, f"after the program has gone: {flow.tally}"
