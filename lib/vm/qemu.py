@@ -134,8 +134,10 @@ class Qemu:
             if state:
                 self._until_running(until)
         except QmpError as err:
+            # Its last words go with its files.
+            said = self.said()
             self.kill()
-            raise Trouble(f"QEMU does not start: {self.said() or err}") from err
+            raise Trouble(f"QEMU does not start: {said or err}") from err
         except BaseException:
             self.kill()
             raise
