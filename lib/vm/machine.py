@@ -117,7 +117,9 @@ class Machine:
         words += ["-device", "virtio-rng-pci"]
         if self.nic:
             # Nobody boots from it, and its ROM is in a package that may not be there.
-            words += ["-device", f"{self.nic},netdev=card,mac={self.mac},romfile="]
+            # In a slot of its own: q35 lets nobody take out what is on the root bus.
+            words += ["-device", "pcie-root-port,id=cage,chassis=1"]
+            words += ["-device", f"{self.nic},id=nic,bus=cage,netdev=card,mac={self.mac},romfile="]
         words += ["-device", "pvpanic-pci", "-action", "panic=exit-failure"]
         return words
 

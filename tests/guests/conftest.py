@@ -11,17 +11,20 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from lib.deadline import wait_until
 from lib.run.joined import MACS
 from lib.vm import cache, kbuild, source
 from lib.vm.qmp import Monitor
 
 ROOT = Path(__file__).resolve().parents[2]
+# Seconds, where no snapshot is there yet.
+_TWO_BOOTS = 100
 _RESULT = re.compile(r"  (ok|not ok) \d+ (\S+)(?: # (.*))?")
 
 
@@ -47,6 +50,9 @@ class Outcome:
     def verdicts(self) -> dict[str, str]:
         """Test -> its verdict in a word."""
         return verdicts(self.ktap)
+
+    def __repr__(self) -> str:
+        return f"exit status {self.status}\n{self.ktap}\n{self.said}"
 
 
 class Running:
@@ -86,13 +92,30 @@ class Running:
         events = map(json.loads, self.events.read_text().splitlines())
         return [event["duration"] for event in events if event["ev"] == "result"]
 
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for it, as long as there is a run that could bring it about."""
+
+        def over() -> bool:
+            return condition() or self.process.poll() is not None
+
+        wait_until(over, what, _TWO_BOOTS)
+        assert condition(), f"it ended before {what}: {self.finish()}"
+
     def set_link(self, *, up: bool) -> None:
         """Put the cable into the card of a guest, or pull it out."""
+        self._tell("set_link", name="card", up=up)
+
+    def unplug(self) -> None:
+        """Take the card out of a guest."""
+        self._tell("device_del", id="nic")
+
+    def _tell(self, command: str, **arguments: object) -> None:
+        """Tell the QEMU of the guest with the card."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(self._folder / MACS[0]))
             monitor, until = Monitor(sock), time.monotonic() + 10
             monitor.greet(until)
-            monitor.command("set_link", until, name="card", up=up)
+            monitor.command(command, until, **arguments)
 
     def guests(self) -> list[int]:
         """Return the pids of its guests."""

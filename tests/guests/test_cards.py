@@ -3,7 +3,6 @@
 
 import pytest
 
-from lib.deadline import wait_until
 from tests.guests.conftest import Runner
 
 NEEDS = """
@@ -119,9 +118,9 @@ def test_it(step, connection, number):
 @pytest.mark.parametrize("card", ["virtio-net", "e1000e"])
 def test_link_that_is_pulled(runner: Runner, card: str):
     run = runner.start(PULLED, "-j", "1", "--card", card)
-    wait_until(lambda: run.begun() == 2, "the second test", 30)
+    run.wait_until(lambda: run.begun() == 2, "the second test began")
     run.set_link(up=False)
-    wait_until(lambda: run.begun() == 5, "the fifth test", 30)
+    run.wait_until(lambda: run.begun() == 5, "the fifth test began")
     run.set_link(up=True)
     done = run.finish()
     words = list(done.verdicts.values())
@@ -129,6 +128,40 @@ def test_link_that_is_pulled(runner: Runner, card: str):
     assert done.status == 1
     assert done.ktap.count("eth0 has no carrier") == 3
     assert max(run.durations()[2:4]) < 3
+
+
+# It is done while the second of test_card sends.
+UNPLUGGED = f"""{STEPS}
+CARDS = count()
+
+@pytest.mark.parametrize("number", range(3))
+def test_card(connection, number):
+    second = next(CARDS) == 1
+    connection.send(1000)
+    while second:
+        connection.send(1)
+    connection.read(1000)
+
+@pytest.mark.parametrize("number", range(3))
+def test_no_device(ring, number):
+    pass
+"""
+
+
+@pytest.mark.parametrize("card", ["virtio-net", "e1000e"])
+def test_card_that_is_pulled_out(runner: Runner, card: str):
+    run = runner.start(UNPLUGGED, "-j", "1", "--card", card)
+    tests = [f"test_card[{number}]" for number in range(3)]
+    run.wait_until(lambda: sum(map(run.has_begun, tests)) == 2, "a second test of the card began")
+    run.unplug()
+    done = run.finish()
+    words = done.verdicts
+    assert sorted(words.pop(test) for test in tests) == ["failed", "failed", "ok"], done
+    assert list(words.values()) == ["ok"] * 3, done
+    assert done.status == 1
+    assert done.ktap.count("eth0 is gone") == 2
+    # Beside the one that sets the card up and speaks to the other end first.
+    assert sorted(run.durations())[-2] < 5
 
 
 REMOVED = f"""{STEPS}

@@ -71,7 +71,7 @@ def test_hang_has_its_word(runner: Runner, harm: str, word: str):
 )
 def test_guest_that_vanishes(runner: Runner, signum: signal.Signals, word: str):
     run = runner.start(MODULE.format(harm=HANG), "--timeout", "10")
-    wait_until(lambda: run.has_begun("test_harm"), "the test has begun", 30)
+    run.wait_until(lambda: run.has_begun("test_harm"), "the test began")
     for guest in run.guests():
         os.kill(guest, signum)
     found = run.finish()
@@ -81,7 +81,7 @@ def test_guest_that_vanishes(runner: Runner, signum: signal.Signals, word: str):
 
 def test_interrupt_leaves_a_partial_report(runner: Runner):
     run = runner.start(MODULE.format(harm=HANG))
-    wait_until(lambda: run.has_begun("test_harm"), "the test has begun", 30)
+    run.wait_until(lambda: run.has_begun("test_harm"), "the test began")
     run.process.send_signal(signal.SIGINT)
     found = run.finish()
     assert found.verdicts["test_harm"] == "interrupted"
@@ -94,7 +94,7 @@ def test_interrupt_leaves_a_partial_report(runner: Runner):
 
 def test_killed_runner_leaves_no_guest(runner: Runner):
     run = runner.start(MODULE.format(harm=HANG))
-    wait_until(lambda: run.has_begun("test_harm"), "the test has begun", 30)
+    run.wait_until(lambda: run.has_begun("test_harm"), "the test began")
     run.process.kill()
     run.process.wait()
     wait_until(lambda: not run.guests(), "the guest is gone")
