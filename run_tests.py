@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from lib.run.ending import catch_signals, unexpected
-from lib.run.options import READERS, Options, parse
+from lib.run.options import Options, parse
 from lib.setup import host, venv
 from lib.trouble import Trouble
 from lib.vm import cache
@@ -26,7 +26,7 @@ from lib.vm import cache
 def needed(options: Options) -> list[str]:
     """Return the Debian packages that are missing for what was asked."""
     wanted = dict(host.VENV)
-    if not options.host and options.command not in READERS:
+    if not (options.host or options.reads):
         wanted |= host.GUEST
         if not (options.kernel or options.debian):
             wanted |= host.BUILD
@@ -56,7 +56,7 @@ def check_machine(options: Options) -> None:
     """Say early what would fail late."""
     if platform.machine() != "x86_64" or sys.platform != "linux":
         raise Trouble(f"this needs Linux on x86_64, not {sys.platform} on {platform.machine()}")
-    if options.host and options.command not in READERS and os.geteuid() != 0:
+    if options.host and not options.reads and os.geteuid() != 0:
         raise Trouble("--host needs root: it makes network namespaces and reads the kernel log")
 
 

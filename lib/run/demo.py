@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from lib.run.options import Options
-from lib.run.program import Place
+from lib.run.program import Place, pass_on
 
 
 def run(options: Options, place: Place) -> int:
@@ -14,9 +12,4 @@ def run(options: Options, place: Place) -> int:
     words = [f"--dump={options.dump}"]
     if options.bytes:
         words += [f"--bytes={options.bytes}"]
-    return place.run("selftests.zctap.demo", words, _pass_on)
-
-
-def _pass_on(piece: bytes) -> None:
-    sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
+    return place.run("selftests.zctap.demo", words, pass_on)

@@ -43,7 +43,7 @@ def _run(options: Options) -> int:
     if options.command == "compare":
         return compare.report(options)
     outputs.check(options)
-    if options.command == "nic":
+    if options.command == "nic" and not options.nic.card:
         from lib.run import nic  # with pyroute2, which nobody else here needs
 
         return nic.run(options)
@@ -63,6 +63,10 @@ def _run(options: Options) -> int:
     if options.command == "build":
         say(f"image: {image.image()}")
         return 0
+    if options.command == "nic":
+        from lib.run import nic
+
+        return nic.run_in_guest(options, program.InGuest(options, kernel))
     if options.command in programs:
         return programs[options.command](options, program.InGuest(options, kernel))
     if options.command == "self":

@@ -27,7 +27,7 @@ class Nic:
     i_know: bool = False
     remote: str = ""
     nic: str = ""  # a card of this machine, for a run on it
-    card: str = ""  # one of CARDS, for a run in a guest
+    card: str = ""  # one of CARDS, for a run, or the report, in a guest
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -55,12 +55,15 @@ def check(command: str, given: argparse.Namespace, words: list[str]) -> Nic:
     if command != "nic":
         _without(command, wanted, _OWN)
         return wanted
-    if wanted.nic or wanted.card:
-        raise Trouble("'nic' takes an interface without --nic, and no --card")
-    if len(words) > 1:
-        raise Trouble("'nic' takes one interface")
-    if given.tree or given.kernel or given.debian or given.profile or given.coverage:
-        raise Trouble("'nic' is about this machine's kernel")
+    if wanted.nic:
+        raise Trouble("'nic' takes an interface without --nic")
+    if len(words) > 1 or (words and wanted.card):
+        raise Trouble("'nic' takes one interface, or --card")
+    kernel = given.tree or given.kernel or given.debian or given.profile or given.coverage
+    if kernel and not wanted.card:
+        raise Trouble("'nic' is about this machine's kernel, but for --card")
+    if wanted.card and (wanted.restore or wanted.i_know or wanted.remote or given.json):
+        raise Trouble("'nic --card' takes --probe only: nothing is kept of a guest")
     if given.keyword is not None or given.markers is not None or given.only:
         raise Trouble("'nic' runs no tests; it takes an interface")
     if (wanted.force or wanted.forget) and not wanted.restore:

@@ -27,8 +27,8 @@ COMMANDS = {
     "nic": "run nothing; say what a network card can do for the suite, and what it lacks",
     "compare": "run nothing; say what has changed from one run to another, by two --events files",
 }
-# They run no test, and need neither root nor a kernel.
-READERS = ("contract", "compare", "nic")
+# They run no test.
+_READERS = ("contract", "compare", "nic")
 PROFILES = ("plain", "cover", "debug")
 _DEFAULT = Path()
 
@@ -86,6 +86,11 @@ class Options:
     json: Path | None = None
     markdown: Path | None = None
     paths: list[str] = field(default_factory=list)
+
+    @property
+    def reads(self) -> bool:
+        """Whether nothing of it needs root, or a kernel to test."""
+        return self.command in _READERS and not self.nic.card
 
 
 class Parser(argparse.ArgumentParser):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from lib.run import outputs, suite
+from lib.run import guest_card, outputs, suite
 from lib.run.bytecode import Bytecode
 from lib.run.in_guest import SUITE, describe, environment, prepare_machine, start
 from lib.run.options import Options
@@ -19,6 +19,12 @@ from lib.vm.guest import Guest, GuestLost
 from lib.vm.kbuild import Kernel
 
 Feed = Callable[[bytes], None]
+
+
+def pass_on(piece: bytes) -> None:
+    """A Feed: show it as it comes."""
+    sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
 
 
 class Place(Protocol):
@@ -51,7 +57,7 @@ class InGuest:
 
     def __init__(self, options: Options, kernel: Kernel) -> None:
         self._options, self._kernel = options, kernel
-        self._machine = prepare_machine(kernel)
+        self._machine = guest_card.fitted(prepare_machine(kernel), options.nic)
         self.facts = outputs.facts(**describe(kernel, self._machine))
 
     def run(self, module: str, arguments: Sequence[str], feed: Feed) -> int:
@@ -62,6 +68,9 @@ class InGuest:
         with start(self._machine, snapshot=self._options.snapshot) as guest:
             try:
                 guest.put(archive, SUITE)
+                if self._options.nic.card:
+                    seconds = self._machine.test_deadline
+                    guest_card.make(guest, self._options.nic.card, seconds)
                 env = environment(kernel, self._machine.longest_wait)
                 guest.start(["python3", "-m", module, *arguments], env, SUITE)
                 return _follow(guest, self._machine.test_deadline, feed)

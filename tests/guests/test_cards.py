@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """Devices of a guest, tested as if they were cards."""
 
+import subprocess
+import sys
+
 import pytest
 
-from tests.guests.conftest import Runner
+from tests.guests.conftest import ROOT, Runner
 
 NEEDS = """
 import pytest
@@ -207,3 +210,16 @@ def test_card_that_is_removed(runner: Runner, card: str, name: str):
     assert done.status == 1
     assert done.ktap.count(f"{name} is gone") == 3
     assert "Traceback" not in done.said
+
+
+@pytest.mark.usefixtures("runner")
+def test_report_of_a_card():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run_tests.py"), "nic", "--card", "veth", "--probe"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.startswith("card: veth"), done
+    assert "  zctap         yes, queue 1 can be bound\nnothing is missing\n" in done.stdout
+    assert done.returncode == 0

@@ -67,6 +67,8 @@ def test_cards_are_named_not_found_on_disk():
     assert (options.command, options.paths) == ("nic", ["no-such-file"])
     assert (options.nic.probe, options.nic.i_know, options.nic.restore) == (True, True, False)
     assert needed(options) == needed(parse(["contract"]))
+    assert parse(["nic", "x"]).reads
+    assert not parse(["nic", "--card", "veth"]).reads
 
 
 def test_paths_may_follow_options(tmp_path: Path):
@@ -139,6 +141,8 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["--force"], "--force goes with a card"),
         (["nic", "eth0", "--nic", "eth0"], "without --nic"),
         (["nic", "eth0", "eth1"], "takes one interface"),
+        (["nic", "eth0", "--card", "veth"], "takes one interface, or --card"),
+        (["nic", "--card", "veth", "--restore"], "nothing is kept of a guest"),
         (["nic", "eth0", "--tree", "/"], "this machine's kernel"),
         (["nic", "eth0", "--host"], "does not go with 'nic'"),
         (["nic", "eth0", "-k", "x"], "runs no tests"),
