@@ -16,6 +16,7 @@ import signal
 import socket
 import traceback
 from collections.abc import Callable
+from typing import Self
 
 from lib.deadline import scaled
 
@@ -95,7 +96,7 @@ class Child:
             os.kill(self.pid, signal.SIGKILL)
             self.wait()
 
-    def __enter__(self) -> "Child":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:

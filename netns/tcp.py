@@ -17,7 +17,7 @@ from lib.pattern import Pattern, Stream
 from netns.link import End
 
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h: as root, beyond net.core.rmem_max
-_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 def unacknowledged(sock: socket.socket) -> int:
@@ -121,10 +121,13 @@ class Connection:
 
 @contextlib.contextmanager
 def listening(
-    rx: End, family: int, rcvbuf: int | None, steer: Callable[[int], None] | None
+    rx: End,
+    family: int,
+    rcvbuf: int | None = None,
+    steer: Callable[[int], None] | None = None,
 ) -> Iterator[socket.socket]:
     """A socket that listens at that end for one connection; the arguments are across()'s."""
-    with rx.ns.socket(_FAMILY[family], socket.SOCK_STREAM) as listener:
+    with rx.ns.socket(FAMILY[family], socket.SOCK_STREAM) as listener:
         if rcvbuf is not None:  # before listen(): the window scale is agreed on in the SYN
             listener.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, rcvbuf)
         listener.bind((rx.address(family), 0))
@@ -151,7 +154,7 @@ def across(
     first frame. Raises OSError.
     """
     with listening(rx, family, rcvbuf, steer) as listener:
-        sender = tx.ns.socket(_FAMILY[family], socket.SOCK_STREAM)
+        sender = tx.ns.socket(FAMILY[family], socket.SOCK_STREAM)
         try:
             if mss is not None:
                 sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)

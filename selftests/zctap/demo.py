@@ -12,10 +12,7 @@ import socket
 import sys
 import time
 import zlib
-from collections.abc import Callable
 
-from lib.child import Child, Hear, Say
-from lib.pattern import Pattern
 from lib.procfs import status_kib
 from lib.sizes import size_of
 from lib.softirq import Flusher
@@ -23,44 +20,16 @@ from lib.uring import PAGE, Ring
 from lib.zctap import CopyRing, Drain, FillRing, Ifq, NoZctap, Receiver, probe
 from lib.zctap.rest import wait_at_rest, wait_gone
 from lib.zerocopy import Chunk, Region
-from netns import End, Link, Unsupported, packet
+from netns import Link, Unsupported, packet
+from netns.streamer import Streamer
+from netns.tcp import listening
 
 QUEUE, FILL, COPY, META = 1, 10, 20, 30
-SO_RCVBUFFORCE = 33  # asm-generic/socket.h
-BLOCK = 1 << 20  # bytes that the stream repeats
 
 
 def tell(what: str, text: str) -> None:
     """Print a line, at once."""
     print(f"{what:<9} {text}", flush=True)
-
-
-def open_socket(end: End, options: argparse.Namespace) -> socket.socket:
-    """A TCP socket in the namespace of one end of the link."""
-    family = socket.AF_INET if options.family == 4 else socket.AF_INET6
-    return end.ns.socket(family, socket.SOCK_STREAM)
-
-
-def sender(link: Link, options: argparse.Namespace) -> Callable[[Say, Hear], None]:
-    """The peer, a process of its own: some frames one by one, then the rest of the stream."""
-
-    def body(say: Say, hear: Hear) -> None:
-        block, sent, checksum = Pattern(1).slice(0, BLOCK), 0, 0
-        with open_socket(link.tx, options) as sock:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.connect((link.rx.address(options.family), int(hear())))
-            sizes = [100 * number for number in range(1, options.dump + 1)] + [BLOCK]
-            while sent < options.bytes:
-                if sizes:
-                    hear()
-                size = sizes.pop(0) if sizes else BLOCK
-                piece = block[sent % BLOCK :][: min(size, options.bytes - sent)]
-                sock.sendall(piece)
-                checksum = zlib.crc32(piece, checksum)
-                sent += len(piece)
-        say(f"{checksum:08x}")
-
-    return body
 
 
 class Watch:
@@ -108,18 +77,18 @@ def dump(number: int, frame: bytes, chunks: list[Chunk]) -> None:
         tell("", f"{len(chunk.data)} bytes of payload, into {way}, offset {chunk.offset}: {begin}")
 
 
-def stream(link: Link, receiver: Receiver, ifq: Ifq, peer: Child, single: int) -> Watch:
+def stream(link: Link, receiver: Receiver, ifq: Ifq, peer: Streamer, single: int) -> Watch:
     """Receive to the end of the stream; give back what has been looked at."""
     watch = Watch(ifq)
     with packet.tap(link.rx) as tap:
         for number in range(1, single + 1):
-            peer.say("next")
+            peer.go_on()
             chunks = receiver.receive()
             dump(number, tap.recv(1 << 16), chunks)
             for chunk in chunks:
                 watch.look(number, chunk.data, chunk.zero_copy)
             receiver.give_back(chunks)
-    peer.say("the rest")
+    peer.go_on()
     drain = Drain.of(receiver, META, watch.look)  # one request, and completions by the batch
     while drain.open:
         drain.step()
@@ -160,17 +129,18 @@ def receive(options: argparse.Namespace) -> int:
         link.steer(QUEUE)
         tell("steering", f"what the peer sends goes to queue {QUEUE}: here by tc, else a flow rule")
         tell("split", "headers go into kernel memory, payload into the region: by veth, or a card")
-        with open_socket(link.rx, options) as listener, Child(sender(link, options)) as peer:
-            # What is on its way has to fit the region: frames that find no page are dropped.
-            listener.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, region.size // 4)
-            listener.bind((link.rx.address(options.family), 0))
-            listener.listen(1)
-            peer.say(str(listener.getsockname()[1]))
+        sizes = [100 * number for number in range(1, options.dump + 1)]
+        # What is on its way has to fit the region: frames that find no page are dropped.
+        with (
+            listening(link.rx, options.family, region.size // 4) as listener,
+            Streamer(link, options.family, sizes, options.bytes) as peer,
+        ):
+            peer.connect(listener.getsockname()[1])
             with listener.accept()[0] as sock:
                 tell("stream", f"{size_of(options.bytes)} over IPv{options.family}")
                 receiver = Receiver(ring, zctap, sock, region=region, copy=copy, fill=fill)
                 watch = stream(link, receiver, ifq, peer, options.dump)
-            theirs, ours = peer.hear(), f"{watch.checksum:08x}"
+            theirs, ours = peer.checksum(), f"{watch.checksum:08x}"
         share = watch.came[True] / max(sum(watch.came.values()), 1)
         tell("share", f"{share:.2%} of the bytes without a copy")
         tell("checksum", f"sent {theirs}, received {ours}" + ("" if theirs == ours else ": WRONG"))
