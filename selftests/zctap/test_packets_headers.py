@@ -158,9 +158,11 @@ def test_vlan_tag_in_the_frame(vlans: str, station: Station, craft: Craft, famil
 
 @contract("DEV-1")
 @both_families
-def test_vlan_tag_beside_the_frame(vlans: str, station: Station, craft: Craft, family: int) -> None:
+def test_vlan_tag_beside_the_frame(
+    vlans: str, station: Station, steered_link: Link, craft: Craft, family: int
+) -> None:
     """Payload of a frame whose 802.1Q tag the device carries beside it lands in the region."""
-    wire = Wire(station.link, vlans)
+    wire = Wire(steered_link, vlans)
     try:
         lands_in_region(craft(station, family), Peer.data, wire)
     finally:

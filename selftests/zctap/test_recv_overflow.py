@@ -2,6 +2,7 @@
 """A completion queue that is too short: what it has no room for is not lost (RECV-24)."""
 
 import errno
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,10 @@ from lib.deadline import wait_until
 
 contract = pytest.mark.contract
 
-MANY = {"copies": 256, "copy_size": 64}  # where all is copied each completion takes one
+_MANY: dict[str, Any] = {
+    "copies": 256,
+    "copy_size": 64,
+}  # where all is copied each completion takes one
 
 
 @contract("RECV-24", "RECV-29")
@@ -21,7 +25,7 @@ def test_completion_queue_overflows(
     make_station: MakeStation, ring_flags: int, requests: int
 ) -> None:
     """More arrivals than the CQ has room for: no byte, page or buffer is lost."""
-    station = make_station(ring_flags=ring_flags, cq_entries=64, **MANY)
+    station = make_station(ring_flags=ring_flags, cq_entries=64, **_MANY)
     flows = [station.flow() for _ in range(requests)]
     pool = pool_of(station, 256, 64)
     shots, full = {}, False
@@ -60,7 +64,7 @@ def test_completion_queue_overflows(
 @pytest.mark.parametrize("ring_flags", [0, DEFERRED], ids=["plain", "deferred"])
 def test_single_completions_overflow(make_station: MakeStation, ring_flags: int) -> None:
     """So it is with single requests: what the CQ has no room for waits in the kernel."""
-    station = make_station(ring_flags=ring_flags, cq_entries=64, **MANY)
+    station = make_station(ring_flags=ring_flags, cq_entries=64, **_MANY)
     flow, pool, count = station.flow(), pool_of(station, 128, 16), 100
     flow.tcp.send(count)
     flow.tcp.wait_queued(count)

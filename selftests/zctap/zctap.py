@@ -9,7 +9,7 @@ import os
 import sys
 
 
-def main():
+def main() -> int:
     """Find the rest of the suite, hand over to it, and return its exit status."""
     program = os.path.realpath(__file__)
     here = os.path.dirname(program)
@@ -31,7 +31,7 @@ def main():
     return kselftest.main(program, sys.argv[1:])
 
 
-def skip(reason):
+def skip(reason: str) -> int:
     """Say why nothing is tested, and return the exit status."""
     print("KTAP version 1\n1..1\nok 1 zctap # SKIP " + reason)
     return 4

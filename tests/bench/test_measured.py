@@ -57,7 +57,9 @@ def test_ratios_are_taken_round_by_round():
 def test_measurements_travel_as_json():
     for one in found():
         assert Measurement.of(json.loads(one.to_json())) == one
-    for bad in ({}, {"setting": 1}, {**json.loads(BASE.to_json()), "more": 1}):
+    whole = json.loads(BASE.to_json())
+    bads: list[dict[str, object]] = [{}, {"setting": 1}, {**whole, "more": 1}]
+    for bad in bads:
         with pytest.raises((TypeError, ValueError)):
             Measurement.of(bad)
 

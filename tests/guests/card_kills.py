@@ -61,7 +61,8 @@ def kills(kernel: Kernel, card: str, script: str, count: int, seed: int) -> list
 
 def follow(guest: Guest) -> list[dict[str, object]]:
     """Return the lines that it prints, told as they come."""
-    found, said = [], b""
+    found: list[dict[str, object]] = []
+    said = b""
     while True:
         what, piece = guest.next(time.monotonic() + _MOST)
         if what == "exit":

@@ -36,7 +36,9 @@ def package() -> debian.Unpacked:
 
 
 @pytest.mark.parametrize(("flags", "status"), [((), 2), (("--bisect-run",), 125)], ids=str)
-def test_kernel_that_halts_at_once(runner: Runner, halting: Path, flags: tuple, status: int):
+def test_kernel_that_halts_at_once(
+    runner: Runner, halting: Path, flags: tuple[str, ...], status: int
+):
     found = runner(NOTHING, "--kernel", str(halting), *flags)
     assert found.status == status, found.said
     assert "the guest does not boot: its console stays empty" in found.said

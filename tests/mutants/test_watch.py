@@ -2,17 +2,17 @@
 """Patience with a pytest that runs on a mutant."""
 
 import json
+import time
 
 import pytest
 
-from lib.mutants import watch
 from lib.mutants.watch import Watch
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [100.0]
-    monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from ipaddress import ip_address
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -212,7 +212,7 @@ def test_by_which_interface_it_comes(link: Link, other: Far, family: int):
 
 
 def test_by_another_interface_is_told(link: Link, other: Far):
-    pair = ip_address(link.rx.address(4)), ip_address(link.tx.address(4))
+    pair = IPv4Address(link.rx.address(4)), IPv4Address(link.tx.address(4))
     told = f"the other end's packets for {pair[0]} do not come in by lo: at the other end"
     with link.rx.ns.entered():
         assert host_card.asked(other, Config(link.rx.ifname, v4=pair))["kernel"]

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from lib.nic import ethtool
-from lib.nic.device import Link
+from lib.nic.device import Device, Link
 from lib.nic.flows import ANY, Rxnfc
 from lib.nic.rss import spread
 from lib.nic.split import Split
 
 TABLE = 8  # entries of the RSS table
 RULES = 16
-FRESH = {
+FRESH: dict[str, Any] = {
     "channels": [0, 0, 1, 4],  # rx, tx, other, combined
     "rings": [256, 0, 0, 512],
     "table": None,  # the default
@@ -33,7 +33,7 @@ FRESH = {
 }
 
 
-class FakeDevice:
+class FakeDevice(Device):
     """What lib.nic.device.Device has. `step` is called before and after each change."""
 
     ifindex, cookie = 7, 1
@@ -79,7 +79,8 @@ class FakeDevice:
     def split(self) -> Split:
         """As Device."""
         self.ifname()
-        return Split(*self.state()["split"], most=1023)
+        state, threshold = self.state()["split"]
+        return Split(state, threshold, most=1023)
 
     def set_split(self, wanted: Split) -> None:
         """As Device."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Naming a card: what is taken, from where, and what is refused with which words."""
 
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -10,8 +10,8 @@ from lib.nic.config import Config, complete, read
 from lib.trouble import Trouble
 
 PAIR = "LOCAL_V4=198.18.0.1\nREMOTE_V4=198.18.0.2\n"
-V4 = (ip_address("198.18.0.1"), ip_address("198.18.0.2"))
-V6 = (ip_address("fd5a:c7a9::1"), ip_address("fd5a:c7a9::2"))
+V4 = (IPv4Address("198.18.0.1"), IPv4Address("198.18.0.2"))
+V6 = (IPv6Address("fd5a:c7a9::1"), IPv6Address("fd5a:c7a9::2"))
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_the_command_line_goes_first_and_the_file_last(file: Path):
     assert read({"NETIF": "eth1"}, file) == Config("eth1", V4, None, "netns", "peer")
     environment = {"NETIF": "eth1", "LOCAL_V4": "198.18.0.9"}
     config = read(environment, file, nic="eth2", remote="me@there")
-    assert config == Config("eth2", (ip_address("198.18.0.9"), V4[1]), None, "ssh", "me@there")
+    assert config == Config("eth2", (IPv4Address("198.18.0.9"), V4[1]), None, "ssh", "me@there")
 
 
 @pytest.mark.parametrize(

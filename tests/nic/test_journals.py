@@ -138,6 +138,6 @@ def test_the_header_is_what_the_page_says(fresh: FakeDevice, folder: Path):
     path = left_behind(folder, fresh)
     header = log.header(path)
     assert header and header["pid"] == os.getpid()
-    known = {field.name for field in dataclasses.fields(identity(fresh))}  # type: ignore[arg-type]
+    known = {field.name for field in dataclasses.fields(identity(fresh))}
     assert set(header) == known | {"ev", "version", "pid"}
     assert json.loads(path.read_bytes().splitlines()[1][9:])["ev"] == "will"

@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+Event = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(folder: Path, *arguments: str) -> tuple[int, list[dict]]:
+def run(folder: Path, *arguments: str) -> tuple[int, list[Event]]:
     """Run pytest with lib/report/plugin.py in a folder; return its exit status, and the events."""
     read, write = os.pipe()
     command = [sys.executable, "-m", "pytest", "-p", "lib.report.plugin", "-q", "-p", "no:randomly"]

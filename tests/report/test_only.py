@@ -2,6 +2,7 @@
 """--only in a real pytest: modules, tests, and stages of collection."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,13 +36,13 @@ def suite(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def events_of(folder: Path, only: str) -> tuple[int, list[dict]]:
+def events_of(folder: Path, only: str) -> tuple[int, list[inner.Event]]:
     """Run pytest on what `only` lists; return its exit status and events."""
     (folder / "only").write_text(only)
     return inner.run(folder, "-p", "lib.report.only", "--only", "only")
 
 
-def told(events: list[dict], kind: str, field: str) -> list:
+def told(events: list[inner.Event], kind: str, field: str) -> list[Any]:
     return [event[field] for event in events if event["ev"] == kind]
 
 

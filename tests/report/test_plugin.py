@@ -31,24 +31,24 @@ def test_teardown(bad_teardown): pass
 """
 
 
-def events_of(folder: Path, *arguments: str) -> list[dict]:
+def events_of(folder: Path, *arguments: str) -> list[inner.Event]:
     """Run pytest on a folder and return what the plugin writes."""
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = contract\n")
     return inner.run(folder, *arguments)[1]
 
 
 @pytest.fixture
-def events(tmp_path: Path) -> list[dict]:
+def events(tmp_path: Path) -> list[inner.Event]:
     """The events of a module with all outcomes."""
     (tmp_path / "test_all.py").write_text(SUITE)
     return events_of(tmp_path)
 
 
-def results(events: list[dict]) -> dict[str, dict]:
+def results(events: list[inner.Event]) -> dict[str, inner.Event]:
     return {e["id"].split("::")[-1]: e for e in events if e["ev"] == "result"}
 
 
-def test_outcomes(events: list[dict]):
+def test_outcomes(events: list[inner.Event]):
     assert {name: event["outcome"] for name, event in results(events).items()} == {
         "test_passed": "passed",
         "test_failed": "failed",
@@ -60,19 +60,19 @@ def test_outcomes(events: list[dict]):
     }
 
 
-def test_session_comes_first_and_end_last(events: list[dict]):
+def test_session_comes_first_and_end_last(events: list[inner.Event]):
     assert events[0]["ev"] == "session"
     assert len(events[0]["tests"]) == 7
     assert events[-1] == {"ev": "end", "exitstatus": 1}
 
 
-def test_start_comes_before_each_result(events: list[dict]):
+def test_start_comes_before_each_result(events: list[inner.Event]):
     pairs = [(e["ev"], e["id"]) for e in events[1:-1]]
     assert [kind for kind, _ in pairs] == ["start", "result"] * 7
     assert all(pairs[i][1] == pairs[i + 1][1] for i in range(0, len(pairs), 2))
 
 
-def test_fields(events: list[dict]):
+def test_fields(events: list[inner.Event]):
     found = results(events)
     assert found["test_passed"]["contract"] == ["REG-1", "REG-2"]
     assert found["test_skipped"]["reason"] == "no zctap"
