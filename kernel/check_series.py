@@ -24,7 +24,9 @@ CONFIGS = [HERE / "configs" / f"{name}.config" for name in ("base", "plain")]
 # What the series touches; a directory is all that is configured in it.
 OBJECTS = [
     "io_uring/",
+    "net/core/dev.o",
     "net/core/skbuff.o",
+    "net/core/skmsg.o",
     "net/core/gro.o",
     "net/ipv4/tcp.o",
     "net/ipv4/tcp_input.o",
@@ -79,7 +81,8 @@ def news(before: str, after: str) -> str:
 
 def undefined(out: Path) -> str:
     """Return the zctap symbols that objects built without zctap still want."""
-    _, said = run("nm", "-u", "drivers/net/veth.o", "net/core/skbuff.o", cwd=out)
+    users = ["drivers/net/veth.o", "net/core/dev.o", "net/core/skbuff.o"]
+    _, said = run("nm", "-u", *users, cwd=out)
     return "\n".join(line for line in said.splitlines() if "io_zctap" in line)
 
 

@@ -72,13 +72,13 @@ def _instruction(code: int, registers: int = 0, immediate: int = 0) -> bytes:
     return struct.pack("<BBhi", code, registers, 0, immediate)  # struct bpf_insn
 
 
-def _redirect(target: int) -> bytes:
-    """`return bpf_sk_redirect_map(skb, target, 0, 0)`: to the sending side of the socket there."""
+def _redirect(target: int, *, ingress: bool) -> bytes:
+    """`return bpf_sk_redirect_map(skb, target, 0, flags)`: to a side of the socket there."""
     return b"".join(
         (
             _instruction(0x18, 0x12, target) + _instruction(0),  # r2 = the map of that descriptor
             _instruction(0xB7, 0x03),  # r3 = 0: its slot
-            _instruction(0xB7, 0x04),  # r4 = 0: no flags
+            _instruction(0xB7, 0x04, int(ingress)),  # r4 = BPF_F_INGRESS, or 0
             _instruction(0x85, 0, _SK_REDIRECT_MAP),
             _instruction(0x95),
         )
@@ -103,13 +103,16 @@ def _program(code: bytes) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def redirected(source: socket.socket, target: socket.socket, *, parser: bool) -> Iterator[None]:
+def redirected(
+    source: socket.socket, target: socket.socket, *, parser: bool, ingress: bool = False
+) -> Iterator[None]:
     """Inside, what arrives on a connected TCP socket is sent on another one, by the kernel.
 
-    parser: frames go through a stream parser first, which joins them. Raises OSError.
+    parser: frames go through a stream parser first, which joins them. ingress: they are received
+    by the other one, which is connected, too, and need not be one of TCP. Raises OSError.
     """
     with _SockMap() as targets, _SockMap() as sources:
-        with _program(_redirect(targets.fd)) as verdict:
+        with _program(_redirect(targets.fd, ingress=ingress)) as verdict:
             sources.attach(verdict, _VERDICT)
         if parser:
             with _program(_ALL_OF_IT) as program:

@@ -10,7 +10,7 @@ import ctypes
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,9 @@ import pytest
 
 from fixtures.peers import Craft, CraftedFlow
 from fixtures.stations import Station
+from lib.deadline import wait_until
 from netns.frames import ETH_HEADER, IP_HEADER, Flag, timestamps
+from netns.packet import tap
 from netns.peer import Peer, offload
 
 contract = pytest.mark.contract
@@ -235,4 +237,43 @@ def test_padding_is_no_data(station: Station, craft: Craft, family: int, extra: 
     for size in (0, 1, SIZE):
         flow.peer.put(flow.peer.next(size) + b"\x5a" * extra)
         still_flows(flow) if not size else flow.drain(size)
+    still_flows(flow)
+
+
+def arrives_whole(station: Station, peer: Peer, frame: bytes) -> None:
+    """Put a frame on the link, and see that a packet socket gets all of it."""
+    with tap(station.link.rx) as sock:
+        seen: list[bytes] = []
+
+        def there() -> bool:
+            with suppress(BlockingIOError):
+                seen.append(sock.recv(1 << 17))
+            return frame in seen
+
+        def what() -> str:
+            return f"a packet socket saw frames of {[len(one) for one in seen]} bytes, not this"
+
+        peer.put(frame)
+        wait_until(there, lambda: f"{what()} one of {len(frame)} as it was sent")
+
+
+@contract("DEV-2")
+@both_families
+@pytest.mark.parametrize("extra", [1, 6, 46])
+def test_frame_stays_whole(station: Station, craft: Craft, family: int, extra: int) -> None:
+    """What follows a packet in its frame, as PRP's trailers do, is there for other protocols."""
+    flow = craft(station, family)
+    for size in (0, 1, SIZE):
+        arrives_whole(station, flow.peer, flow.peer.next(size) + b"\x5a" * extra)
+        flow.drain(size)
+    still_flows(flow)
+
+
+@contract("DEV-2")
+@pytest.mark.parametrize("length", [0, 1, 20, 39])
+def test_packet_shorter_than_its_headers(station: Station, craft: Craft, length: int) -> None:
+    """A frame whose IP header is not to be believed is left as it is, and not delivered."""
+    flow = craft(station)
+    frame = patched(wrong(flow.peer), ETH_HEADER + 2, struct.pack("!H", length))
+    arrives_whole(station, flow.peer, frame)
     still_flows(flow)

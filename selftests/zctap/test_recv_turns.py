@@ -5,14 +5,17 @@ import mmap
 import os
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from fixtures.stations import Flow, MakeStation, Station
+from lib.deadline import wait_until
 from lib.tcp_mmap import TcpMapping
 from lib.uring import PAGE, Memory
 from lib.zerocopy import Region
+from netns.fronts import redirected
 
 contract = pytest.mark.contract
 
@@ -69,6 +72,47 @@ def test_bytes_in_a_pipe_outlive_the_ring(
     turn_over(other)
     flow.tcp.check.check(os.read(pipe[0], moved))
     flow.tcp.read(20_000 - moved)
+
+
+@pytest.fixture(params=["udp", "unix"])
+def datagrams(small: Station, request: pytest.FixtureRequest) -> Iterator[socket.socket]:
+    """A connected datagram socket, which splice(2) knows nothing of."""
+    if request.param == "unix":
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with ours, theirs:
+            yield ours
+        return
+    rx = small.link.rx
+    with rx.ns.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((rx.address(4), 0))
+        sock.connect(sock.getsockname())
+        yield sock
+
+
+@contract("RECV-22")
+@pytest.mark.parametrize("size", [100, PAGE, 40_000])
+def test_bytes_in_a_pipe_by_way_of_a_sockmap(
+    small: Station, datagrams: socket.socket, pipe: tuple[int, int], size: int
+) -> None:
+    """So does what a BPF program has moved to another socket, and splice(2) from there."""
+    flow, moved = small.flow(), 0
+    datagrams.setblocking(False)
+
+    def all_moved() -> bool:
+        nonlocal moved
+        with suppress(BlockingIOError):
+            moved += os.splice(datagrams.fileno(), pipe[1], size - moved)
+        return moved == size
+
+    with ExitStack() as undo:
+        try:
+            undo.enter_context(redirected(flow.tcp.rx, datagrams, parser=False, ingress=True))
+        except OSError as error:
+            pytest.skip(f"no redirection by a sockmap (CONFIG_BPF_STREAM_PARSER): {error}")
+        flow.tcp.send(size)
+        wait_until(all_moved, lambda: f"{moved} of {size} bytes have come by the other socket")
+        turn_over(small)
+        flow.tcp.check.check(os.read(pipe[0], size))
 
 
 def map_and_turn_over(flow: Flow, frame: str, read: Step, turn: Callable[[], None]) -> None:
