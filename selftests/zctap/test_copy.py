@@ -99,10 +99,15 @@ def test_pieces_in_one_copy_buffer_do_not_overlap(bystander: Station) -> None:
 
 
 @contract("RECV-18")
-def test_nothing_is_written_around_the_copies(bystander: Station) -> None:
-    """Of the copy buffers only the bytes reported change, of the metadata only the iovs."""
-    flow = bystander.flow(iovs=8)
-    copies, metadata = bystander.copy.memory.view, flow.receiver.metadata.view
+@pytest.mark.parametrize("size", [PAGE, 100])
+def test_nothing_is_written_around_the_copies(make_station: MakeStation, size: int) -> None:
+    """Of the copy buffers only the bytes reported change, of the metadata only the iovs.
+
+    size: of a copy buffer, which small ones fill to the end.
+    """
+    station = make_station(queue=UNUSED_QUEUE, copies=64, copy_size=size)
+    flow = station.flow(iovs=8)
+    copies, metadata = station.copy.memory.view, flow.receiver.metadata.view
     copies[:] = b"\xee" * len(copies)
     metadata[:] = b"\xee" * len(metadata)
     flow.tcp.send(5000)

@@ -175,7 +175,6 @@ def test_each_dropped_frame_is_counted_once(segments_link: Link, make_station: M
     )
     assert segments(flow.tcp.rx).received == 0
     seen = exhausted.entry.counters() - counters
-    assert seen.alloc_fail >= 5
     assert (seen.from_freelist, seen.from_fill) == (0, 0)
     exhausted.give(*range(8))
     flow.drain(5 * SEGMENT)

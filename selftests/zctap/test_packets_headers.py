@@ -2,13 +2,14 @@
 """Headers of every kind and length in front of the payload, which lands in the region."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from fixtures.peers import Craft, CraftedFlow
-from fixtures.stations import Station
-from netns import Link, Unsupported
+from fixtures.stations import MakeStation, Station
+from netns import Link, Unsupported, xdp
 from netns.device import vlan
 from netns.frames import sack, timestamps
 from netns.packet import tap
@@ -167,6 +168,36 @@ def test_vlan_tag_beside_the_frame(
         lands_in_region(craft(station, family), Peer.data, wire)
     finally:
         wire.close()
+
+
+@contract("REL-3", "RECV-21")
+@both_families
+def test_generic_program_of_a_vlan(
+    vlans: str, steered_link: Link, make_station: MakeStation, craft: Craft, family: int
+) -> None:
+    """A generic program of a VLAN device is that device's own: it is let in, and frames are copied.
+
+    Frames without the tag do not pass it, and land in the region as before.
+    """
+    station = make_station(copies=32)
+    flow = craft(station, family)
+
+    def send(tags: list[tuple[int, int]]) -> None:
+        for size in SIZES:
+            flow.peer.put(tagged(flow.peer.next(size), *tags))
+            flow.peer.wait_queued(size)
+            flow.drain(size)
+
+    with steered_link.rx.netlink() as ip:
+        (ifindex,) = ip.link_lookup(ifname=vlans)  # as the sender's is called
+    with xdp.attached(replace(steered_link.rx, ifname=vlans, ifindex=ifindex), xdp.GENERIC):
+        send([(0x8100, VLAN)])
+        assert flow.tally.zero_copy == 0, f"linearised frames: {flow.tally}"
+        send([])
+        assert flow.tally.copied == sum(SIZES), f"frames without a tag: {flow.tally}"
+        station.at_rest()
+    send([(0x8100, VLAN)])
+    assert flow.tally.copied == sum(SIZES), f"after the program has gone: {flow.tally}"
 
 
 # -- with copies about -------------------------------------------------------------------------

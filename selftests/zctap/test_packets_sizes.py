@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from fixtures.links import UNUSED_QUEUE
 from fixtures.peers import Craft, CraftedFlow
-from fixtures.stations import Station
+from fixtures.stations import MakeStation, Station
 from lib.uring import PAGE
 from netns import Link
 from netns.frames import ETH_HEADER, IP_HEADER, TCP_HEADER
@@ -149,4 +150,25 @@ def test_large_frame_in_small_calls(station: Station, craft: Craft) -> None:
         flow.peer.wait_queued(size)
         chunks = flow.take(size, readlen)
         assert all(chunk.zero_copy for chunk in chunks)
+        flow.receiver.give_back(chunks)
+
+
+@contract("RECV-18", "RECV-19", "RECV-21")
+@both_families
+@pytest.mark.parametrize("linear", [100, PAGE, 20_000], ids=lambda size: f"linear-{size}")
+def test_linear_part_in_small_calls(
+    make_station: MakeStation, craft: Craft, family: int, linear: int
+) -> None:
+    """Of a frame on another queue any part is copied, in one piece or in fragments.
+
+    linear: so much of it lies in one piece; the calls end anywhere in that and behind it.
+    """
+    station = make_station(queue=UNUSED_QUEUE, copies=128)
+    flow, size = craft(station, family, rcvbuf=1 << 20), 6 * PAGE
+    for readlen in (999, PAGE + 1, 5000):
+        frame = flow.peer.next(size, summed=False)
+        flow.peer.put(frame, offload=offload(1400, family=family, linear=linear))
+        flow.peer.wait_queued(size)
+        chunks = flow.take(size, readlen)
+        assert not any(chunk.zero_copy for chunk in chunks)
         flow.receiver.give_back(chunks)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from fixtures.copies import no_copy_lost
 from fixtures.stations import COPY, FILL, LOADED, META, Flow, MakeStation, Station
 from fixtures.ways import Way
 from lib.uring import BufferPool, RecvSend, Sqe, SqeFlag
@@ -81,6 +82,20 @@ def test_metadata_group_that_is_taken(loaded: Flow, group: int, flags: int) -> N
     select = replace(loaded.receiver.sqe_select(LOADED, group), ioprio=flags)
     loaded.refused(select, errno.EINVAL)
     loaded.drain(LOADED)
+
+
+@contract("RECV-26", "RECV-29")
+@pytest.mark.parametrize("flags", [0, RecvSend.MULTISHOT], ids=["single", "multishot"])
+def test_metadata_from_the_copy_ring_costs_no_copy_buffer(bystander: Station, flags: int) -> None:
+    """So it is where payload has to be copied: each copy buffer is there for that afterwards."""
+    flow = bystander.flow()
+    flow.tcp.send(LOADED)
+    flow.tcp.wait_queued(LOADED)
+    select = replace(flow.receiver.sqe_select(LOADED, COPY), ioprio=flags)
+    for _ in range(3):
+        flow.refused(select, errno.EINVAL)
+    flow.drain(LOADED)
+    no_copy_lost(bystander)
 
 
 @contract("RECV-26")

@@ -21,8 +21,9 @@ from fixtures.registration import (
     valid,
 )
 from fixtures.stations import MakeStation, Station
-from lib import caps
+from lib import caps, dma
 from lib.child import Child, Hear, Say
+from lib.deadline import wait_until
 from lib.uring import PAGE, Memory
 from lib.zerocopy import Region
 from netns import Link
@@ -51,7 +52,7 @@ def test_each_mapping_that_fails_is_rolled_back(
 ) -> None:
     """The n-th DMA mapping fails: ENOMEM for every n there is, and the next call succeeds."""
     station = make_station(pages=pages, register=False)
-    before = Traces.now()
+    before, mapped = Traces.now(), dma.mapped() or 0
     for nth in range(1, pages + 2):
         fail_map.write_text(str(nth))
         said, left = answer(station, valid(station)), int(fail_map.read_text())
@@ -62,6 +63,9 @@ def test_each_mapping_that_fails_is_rolled_back(
         assert (said, left) == ("ENOMEM", 0), f"mapping {nth} was to fail; the switch shows {left}"
         after = Traces.now()
         assert after.none_since(before), f"mapping {nth}: {after}, before the call {before}"
+        # The guest's own devices map now and then, for a moment.
+        left_mapped = f"DMA mappings are left of a call whose mapping {nth} failed: more than"
+        wait_until(lambda: (dma.mapped() or 0) <= mapped, f"{left_mapped} {mapped}", 0.2)
     else:
         raise AssertionError(f"more than {pages} mappings for {pages} pages")
 
@@ -118,7 +122,7 @@ def test_refusals_do_not_hold_the_device(own_link: Link, make_station: MakeStati
     with Memory(8 * PAGE) as memory:
         map_with_a_page_twice(memory, 2, 5)
         ring.update_buffer(3, memory.addr, memory.size)
-    said = {
+    said: dict[str, tuple[str, ...]] = {
         "arguments": (answer(station, valid(station), nr_args=2), "EINVAL"),
         "address": (answer(station, 8), "EFAULT"),
         "ifq_id": (answer(station, valid(station, ifq_id=1)), "EFAULT"),
@@ -142,9 +146,10 @@ def test_refusals_do_not_hold_the_device(own_link: Link, make_station: MakeStati
     large = make_station(own_link, pages=8, register=False)
     with too_many_pages() as memory:
         large.ring.update_buffer(1, memory.addr, memory.size)
-        said["too large"] = (answer(large, valid(large, region_id=1)), "E2BIG")
+        # Its pages are there over and over, too, and which of the two is said is left open.
+        said["too large"] = (answer(large, valid(large, region_id=1)), "E2BIG", "EEXIST")
     large.close()
-    wrong = {what: errors for what, errors in said.items() if errors[0] != errors[1]}
+    wrong = {what: errors for what, errors in said.items() if errors[0] not in errors[1:]}
     assert not wrong, f"(seen, expected): {wrong}"
 
     def body(say: Say, hear: Hear) -> None:

@@ -105,4 +105,16 @@ def test_a_region_that_goes_ends_it(path: Path) -> None:
     with Sampler(Entry(path), 4, interval=0.001) as sampler:
         for file in path.iterdir():
             file.unlink()
+        path.rmdir()
         wait_until(lambda: sampler.gone, "it goes on")
+
+
+def test_a_read_that_fails_is_a_fault_if_another_works(path: Path) -> None:
+    text = (path / "counters").read_text()
+    with pytest.raises(AssertionError, match="a read failed, and not because"):  # noqa: SIM117
+        with Sampler(Entry(path), 4, interval=0.001) as sampler:
+            (path / "counters").unlink()
+            before = len(sampler.samples)
+            wait_until(lambda: sampler._unread, "it is not missed")
+            (path / "counters").write_text(text)
+            wait_until(lambda: len(sampler.samples) > before + 1, "it has stopped")
