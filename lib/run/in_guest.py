@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import itertools
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -19,6 +19,7 @@ from lib.run.supervise import Supervisor
 from lib.run.together import together
 from lib.run.view import view
 from lib.say import say
+from lib.trouble import Trouble
 from lib.vm import death, image, kconfig, machine, qemu
 from lib.vm.decode import decoded
 from lib.vm.guest import Guest, GuestLost, is_warm
@@ -126,7 +127,11 @@ class Crew:
                 if ended.killed and (found := death.of_process(guest.log(), ended.killed)):
                     console = [f"console: {line}" for line in death.excerpt(guest.log())]
                     raise Lost(found.kind, found.why, decoded(console, self._kernel.symbols))
-                self._bytecode.keep(guest.get(SUITE, ".pyc"))
+                # It comes from a kernel that may write over anything. What goes to the next guests,
+                # of other kernels, is from one that did all that was asked of it.
+                if ended.status == 0:
+                    with suppress(Trouble, OSError):  # a cache: the run is as good without it
+                        self._bytecode.keep(guest.get(SUITE, ".pyc"))
                 self.reached.fetch(guest)
             except GuestLost as err:
                 raise self._lost(guest, err) from err
@@ -225,6 +230,7 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
                 partial(crew.session, supervisor),
                 lines(share),
                 qemu.stopping,
+                lambda: bool(supervisor.run.tests),
             )
             for number, share in enumerate(split)
         ]

@@ -55,11 +55,13 @@ def run_all(
     session_of: Callable[[list[str] | None], Session],
     share: list[str] | None,
     stopping: Callable[[], bool] = lambda: False,
+    begun: Callable[[], bool] = lambda: False,
 ) -> None:
     """Run a share of the tests, None for all of them, by as many attempts as it takes.
 
     `session_of` gives the session for an attempt: of the tests asked for, or of those that are
-    left after an earlier one was lost. Raises Trouble if nothing can be run at all.
+    left after an earlier one was lost. `begun` is whether another share has tests already. Raises
+    Trouble if nothing can be run at all.
     """
     rest: list[str] | None = None
     losses = 0
@@ -71,9 +73,9 @@ def run_all(
             lost = _early(session, ended)
         except Lost as err:
             lost = err
-        except Trouble as err:
+        except (Trouble, OSError) as err:
             # Before the first result it is the user's to know, then it is one of the results.
-            if rest is None and not losses:
+            if rest is None and not losses and not (begun() or session.run.announced):
                 raise
             lost, hopeless = Lost("no guest", str(err), []), True
         if not lost:

@@ -67,8 +67,10 @@ class Supervisor:
             work()
             if not self.run.tests:
                 raise Trouble("no test matches what was asked for")
-        except KeyboardInterrupt:
-            self.finish()
+        except BaseException as err:
+            # What has been seen so far is worth as much as ever.
+            if self.run.tests or isinstance(err, KeyboardInterrupt):
+                self.finish()
             raise
         finally:
             self._view.close()
@@ -171,7 +173,7 @@ class Supervisor:
     def _kept(self, keep: Callable[[Run], None]) -> bool:
         try:
             keep(self.run)
-        except Trouble as err:
+        except (Trouble, OSError) as err:
             say(f"run_tests.py: {err}")
             return False
         return True

@@ -24,7 +24,7 @@ class Runs:
         self.scripts = list(scripts)
         self.asked: list[list[str] | None] = []
         self.supervisor = Supervisor([], 0.0)
-        self.stopping = False
+        self.stopping = self.begun = False
 
     def attempt(self, session: Session, only: list[str] | None) -> Ended:
         """Run the next script."""
@@ -38,7 +38,8 @@ class Runs:
 
     def go(self) -> Run:
         """Run all, and return what came of it."""
-        run_all(self.attempt, self.session, ["m.py"], lambda: self.stopping)
+        stopping, begun = lambda: self.stopping, lambda: self.begun
+        run_all(self.attempt, self.session, ["m.py"], stopping, begun)
         self.status = self.supervisor.finish()
         return self.supervisor.run
 
@@ -96,6 +97,36 @@ def test_a_fresh_one_goes_on_with_what_is_left(capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     assert "  1..3" in lines
     assert "  not ok 2 b # ERROR crashed: the guest panicked" in lines
+    assert lines[-1] == "not ok 1 m.py"
+
+
+def no_guest(session: Session, tests: list[str]) -> Ended:
+    raise Trouble("the guest does not boot")
+
+
+def test_no_guest_for_one_share_is_no_end_for_the_others():
+    runs = Runs(no_guest)
+    with pytest.raises(Trouble, match="does not boot"):
+        runs.go()
+    whole(Session(runs.supervisor, "guest-0", 60), ["n.py::x"])
+    runs.begun = True
+    found = outcomes(runs.go())
+    assert found.pop("n.py::x") == "passed"
+    assert set(found.values()) <= {"no guest", "not run"}
+    assert found
+    assert runs.status == 1
+
+
+def test_what_was_seen_is_reported_whatever_happens(capsys: pytest.CaptureFixture[str]):
+    supervisor = Supervisor([], 0.0)
+
+    def work() -> None:
+        dies_in("m.py::c")(Session(supervisor, "guest-1", 60), TESTS)
+
+    with pytest.raises(Lost):
+        supervisor.over(work)
+    lines = capsys.readouterr().out.splitlines()
+    assert "  ok 2 b" in lines
     assert lines[-1] == "not ok 1 m.py"
 
 
