@@ -126,9 +126,15 @@ def prune(kind: str, keep: int) -> None:
             used[path] = path.stat().st_mtime
     for path in sorted(used, key=lambda path: (used[path], path.name), reverse=True)[keep:]:
         if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    """Remove an entry as a whole: nobody finds half of one, should this process be killed."""
+    with contextlib.suppress(OSError), scratch() as aside:
+        path.rename(Path(aside, path.name))
 
 
 @contextlib.contextmanager

@@ -73,6 +73,7 @@ class Guest:
         # What did not work, but left a usable guest: a failed snapshot, a missing module.
         self.remarks: list[str] = []
         started = time.monotonic()
+        cache.entry("kernel", machine.kernel.parent.name)  # still in use, if it is one of ours
         self.console = _console_log()
         key = _warm_key(machine) if snapshot else ""
         warm = cache.entry("warm", key) if snapshot else None
@@ -103,8 +104,11 @@ class Guest:
             except BaseException:
                 self.qemu.kill()
                 raise
-        state.unlink(missing_ok=True)
-        state.parent.rmdir()
+        # When all guests are being ended it is not the snapshot's fault.
+        if not qemu.stopping():
+            with contextlib.suppress(OSError):  # another guest has found out, too
+                state.unlink()
+                state.parent.rmdir()
         return False
 
     def _boot(self, key: str) -> None:
