@@ -8,6 +8,7 @@ Until it has replaced itself by the interpreter of its own virtual environment, 
 nothing but the standard library.
 """
 
+import errno
 import os
 import platform
 import signal
@@ -21,6 +22,9 @@ from lib.run.options import Options, parse
 from lib.setup import host, venv
 from lib.trouble import Trouble
 from lib.vm import cache
+
+# What whoever runs this can do something about, and is no bug of ours.
+_THE_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 def needed(options: Options) -> list[str]:
@@ -56,13 +60,22 @@ def check_machine(options: Options) -> None:
     """Say early what would fail late."""
     if platform.machine() != "x86_64" or sys.platform != "linux":
         raise Trouble(f"this needs Linux on x86_64, not {sys.platform} on {platform.machine()}")
+    if sys.version_info < (3, 11):  # noqa: UP036 - that is what is asked
+        raise Trouble(f"this needs Python 3.11 or later, not {platform.python_version()}")
     if options.host and not options.reads and os.geteuid() != 0:
         raise Trouble("--host needs root: it makes network namespaces and reads the kernel log")
 
 
 def main(argv: list[str]) -> int:
     """Run, and return the exit status: what bisecting expects, if that is what it is for."""
-    status = attempt(argv)
+    # A hook, or git bisect, tells its children of one repository. We are asked about others.
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        os.environ.pop(name, None)
+    try:
+        status = attempt(argv)
+    except Exception:
+        # Not even stderr can be written to. Python's own 1 would be a verdict on the kernel.
+        status = 2
     return 125 if status in (2, 4) and "--bisect-run" in argv else status
 
 
@@ -88,6 +101,13 @@ def attempt(argv: list[str]) -> int:
     except BrokenPipeError:
         # Whoever read the KTAP has gone; so do we.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except OSError as err:
+        if err.errno not in _THE_DISKS:
+            print(f"run_tests.py: {unexpected(err)}", file=sys.stderr)
+        else:
+            where = err.filename or f"a file, perhaps in {cache.root()}"
+            print(f"run_tests.py: {where}: {err.strerror}", file=sys.stderr)
         return 2
     except Exception as err:
         # Not 1: that would be a verdict on the kernel.

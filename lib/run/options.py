@@ -101,12 +101,22 @@ class Parser(argparse.ArgumentParser):
         raise Trouble(f"{message} (see --help)")
 
 
+def _deadline(word: str) -> float:
+    """Return a number of seconds that one can wait."""
+    seconds = float(word)
+    if not 0 < seconds < 1e6:
+        raise ValueError
+    return seconds
+
+
 def parse(argv: list[str]) -> Options:
     """Return the options. Raises Trouble for what makes no sense; exits for --help."""
     parser = Parser(
         prog="run_tests.py",
         description="Test io_uring zero-copy receive on a kernel of your choice; prints KTAP.",
         epilog="commands: " + "; ".join(f"{name}: {what}" for name, what in COMMANDS.items()),
+        # An option's name decides on the exit status before it is parsed.
+        allow_abbrev=False,
     )
     add = parser.add_argument
     what = "tests: files, or pytest ids; compare: OLD NEW; mutants: ids; nic: an interface"
@@ -123,7 +133,7 @@ def parse(argv: list[str]) -> Options:
     add("-k", dest="keyword", metavar="EXPR", help="only tests that match, as in pytest")
     add("-m", dest="markers", metavar="EXPR", help="only tests with such markers, as in pytest")
     add("--seed", type=int, metavar="N", help="of the tests' order and all they draw")
-    add("--timeout", type=float, metavar="S", help="a test's deadline in seconds")
+    add("--timeout", type=_deadline, metavar="S", help="a test's deadline in seconds")
     add("-j", dest="jobs", type=int, metavar="N", help="guests at once (one a processor)")
     add(
         "--coverage",

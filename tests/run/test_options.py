@@ -83,6 +83,8 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["--profile", "fast"], "invalid choice: 'fast'"),
         (["--wat"], "unrecognized arguments: --wat"),
         (["--seed", "x"], "invalid int value"),
+        (["--bisect"], "unrecognized arguments: --bisect"),
+        *((["--timeout", word], "invalid _deadline value") for word in ("inf", "nan", "-1", "0")),
         (["--tree", "/", "--kernel", "/x"], "exclude each other"),
         (["--host", "--tree", "/"], "exclude each other"),
         (["--debian", "6.1", "--kernel", "/x"], "exclude each other"),
@@ -217,6 +219,14 @@ def test_when_to_look_for_leaks(asked: str, accel: str, when: str):
 def test_bisecting_takes_what_cannot_be_judged_for_that():
     for argv in (["--tree", "/nonexistent"], ["--nonsense"], ["--profile", "odd"]):
         assert run_tests("--bisect-run", *argv).returncode == 125
+
+
+def test_a_full_disk_under_the_log_is_no_verdict():
+    for argv, status in (["--nonsense"], 2), (["--nonsense", "--bisect-run"], 125):
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, str(ROOT / "run_tests.py"), *argv]
+            done = subprocess.run(command, stdout=full, stderr=full, check=False)
+        assert done.returncode == status
 
 
 def test_a_bug_of_ours_is_no_verdict(tmp_path: Path):
