@@ -11,7 +11,7 @@ from pathlib import Path
 from lib.bisect import repository
 from lib.bisect.repository import Clone, Progress
 from lib.bisect.state import State, Step, load
-from lib.report.model import GOOD, replay
+from lib.report.model import GOOD, NOT_THE_KERNEL, replay
 from lib.run import ending
 from lib.run.options import Options
 from lib.run.suite import ROOT
@@ -34,8 +34,8 @@ def run(options: Options) -> int:
     home = cache.folder("bisect", cache.key_of(str(origin)))
     folder = home / cache.key_of(good, bad, *_selection(options))
     folder.mkdir(exist_ok=True)
-    with cache.lock(f"bisect-{home.name}"):
-        return Bisection(options, folder, Clone(home / "tree", origin), good, bad).run()
+    with cache.lock(f"bisect-{home.name}") as held:
+        return Bisection(options, folder, Clone(home / "tree", origin), good, bad, held).run()
 
 
 def _selection(options: Options) -> list[str]:
@@ -45,18 +45,28 @@ def _selection(options: Options) -> list[str]:
         words += [flag, value] if value is not None else []
     if options.timeout is not None:
         words += ["--timeout", str(options.timeout)]
-    if options.apply_series:
-        words += ["--apply-series"]
+    for flag, number in (("--seed", options.seed), ("-j", options.jobs)):
+        words += [flag, str(number)] if number is not None else []
+    if options.kmemleak not in ("", "auto"):
+        words += [f"--kmemleak={options.kmemleak}"]
+    words += ["--apply-series"] if options.apply_series else []
+    words += [] if options.snapshot else ["--no-snapshot"]
     return [*words, *options.paths]
 
 
 class Bisection:
-    """A bisection and its folder in the cache: state, the logs of its steps."""
+    """A bisection and its folder in the cache: state, the logs of its steps.
 
-    def __init__(self, options: Options, folder: Path, clone: Clone, good: str, bad: str) -> None:
+    held: the lock on the clone, which whoever works there holds, too.
+    """
+
+    def __init__(
+        self, options: Options, folder: Path, clone: Clone, good: str, bad: str, held: int
+    ) -> None:
         self._options = options
         self._folder = folder
         self._clone = clone
+        self._held = held
         self._path = folder / "state.json"
         self._state = load(self._path) or State(good, bad)
 
@@ -124,7 +134,9 @@ class Bisection:
 
     def _test(self, log: Path) -> int:
         """Run the suite on the tree; return the exit status."""
-        words = [sys.executable, str(ROOT / "run_tests.py"), "--tree", str(self._clone.path)]
+        # It ends with us, and until it has nobody changes the clone under it.
+        words = ["setpriv", "--pdeathsig", "TERM", "--"]
+        words += [sys.executable, str(ROOT / "run_tests.py"), "--tree", str(self._clone.path)]
         words += ["--bisect-run", "--events", str(log.with_suffix(".events"))]
         words += _selection(self._options)
         if self._state.failing:
@@ -134,7 +146,13 @@ class Bisection:
         with (
             log.with_suffix(".ktap").open("w") as ktap,
             log.with_suffix(".log").open("w") as said,
-            subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=ktap, stderr=said) as process,
+            subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=ktap,
+                stderr=said,
+                pass_fds=(self._held,),
+            ) as process,
         ):
             try:
                 return process.wait()
@@ -161,10 +179,14 @@ class Bisection:
 
 
 def _failing(events: Path) -> list[str]:
-    """Return the tests that failed, or were lost with their guest."""
+    """Return the tests that failed, or were lost with their guest.
+
+    If there are such, without those that the kernel had no part in: they were not run.
+    """
     run = replay(events.read_bytes().splitlines() if events.is_file() else [])
     bad = [test for test, found in run.results.items() if found.outcome not in (*GOOD, "skipped")]
-    return [test for test in [*bad, *run.pending()] if "::" in test]
+    failed = [test for test in bad if run.results[test].outcome not in NOT_THE_KERNEL]
+    return [test for test in failed or [*bad, *run.pending()] if "::" in test]
 
 
 def _last_line(log: Path) -> str:

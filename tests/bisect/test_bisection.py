@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lib.report.model import HOST
 from lib.run import bisect
 from lib.run.options import Options
 from lib.trouble import Trouble
@@ -182,3 +183,26 @@ def test_a_full_disk_is_no_reason_to_skip(
     monkeypatch.setattr(cache, "GIB", 1 << 60)
     with pytest.raises(Trouble, match="are free"):
         bisect.run(tree.options())
+
+
+def test_what_was_not_run_is_no_failure(tmp_path: Path):
+    def failing(*outcomes: str) -> list[str]:
+        tests = [f"m.py::{number}" for number in range(len(outcomes))]
+        events: list[dict[str, object]] = [{"ev": "session", "tests": tests, "session": "guest-1"}]
+        for test, outcome in zip(tests, outcomes, strict=True):
+            session = "guest-1" if outcome in ("passed", "failed", "skipped") else HOST
+            events.append({"ev": "result", "id": test, "outcome": outcome, "session": session})
+        path = tmp_path / "events"
+        path.write_text("".join(json.dumps(event) + "\n" for event in events))
+        return bisect._failing(path)
+
+    assert failing("passed", "failed", "passed") == ["m.py::1"]
+    assert failing("skipped", "failed", "panic", "not run") == ["m.py::1", "m.py::2"]
+    assert failing("passed", "no guest", "not run") == ["m.py::1", "m.py::2"]
+
+
+def test_options_that_change_a_verdict_are_handed_on(tree: Tree):
+    tree.add("good", "bad")
+    words = bisect._selection(tree.options(seed=7, jobs=1, snapshot=False, kmemleak="module"))
+    assert words[-6:] == ["--seed", "7", "-j", "1", "--kmemleak=module", "--no-snapshot"]
+    assert "--kmemleak=auto" not in bisect._selection(tree.options(kmemleak="auto"))
