@@ -97,7 +97,8 @@ def select(paths: list[str]) -> Selection:
             name = here = os.fspath(path.relative_to(ROOT))
         else:
             name, here = f"outside/{path.name}", str(path)
-            selection.extra[name] = path
+            if selection.extra.setdefault(name, path) != path:
+                raise Trouble(f"{selection.extra[name]} and {path}: of one name, take them apart")
         selection.guest.append(name + colons + rest)
         selection.host.append(here + colons + rest)
     return selection

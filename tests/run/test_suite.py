@@ -69,6 +69,17 @@ def test_selection_of_the_suite_s_own_and_of_others(tmp_path: Path):
     assert selection.extra == {"outside/test_x.py": outside}
 
 
+def test_two_files_of_one_name_are_not_one(tmp_path: Path):
+    paths = [tmp_path / folder / "test_x.py" for folder in "ab"]
+    for path in paths:
+        path.parent.mkdir()
+        path.touch()
+    with pytest.raises(Trouble, match=r"a/test_x.py and .*/b/test_x.py: of one name"):
+        suite.select([str(path) for path in paths])
+    twice = suite.select([f"{paths[0]}::test_a", f"{paths[0]}::test_b"])
+    assert twice.guest == ["outside/test_x.py::test_a", "outside/test_x.py::test_b"]
+
+
 def test_selection_of_nothing_is_trouble(tmp_path: Path):
     with pytest.raises(Trouble, match="no such test file"):
         suite.select([str(tmp_path / "none.py")])
