@@ -12,7 +12,8 @@ from lib.trouble import Trouble
 def root() -> Path:
     """Return the cache's directory, which need not exist yet."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "zctap-selftests"
+    # Absolute, as Python tells where its virtual environment is.
+    return Path(os.path.abspath(base) if base else Path.home() / ".cache") / "zctap-selftests"
 
 
 def folder(*names: str) -> Path:

@@ -35,7 +35,9 @@ def run(argv: list[str], env: dict[str, str], log: Path, steps: Path, held: Lock
     the progress bar goes by. The locks `held` are inherited by make:
     should this process be killed, nobody gets these locks before make is gone, too.
     """
-    longest = int(steps.read_text()) if steps.is_file() else 0
+    longest = 0
+    with contextlib.suppress(OSError, ValueError):  # no such file, or none that was written whole
+        longest = int(steps.read_text())
     with log.open("w") as out, _process(argv, env, held) as process:
         assert process.stdout
         done = 0
@@ -48,7 +50,8 @@ def run(argv: list[str], env: dict[str, str], log: Path, steps: Path, held: Lock
             say(f"make: {line}")
         raise Trouble(f"the kernel does not build (make: {process.returncode}); see {log}")
     if done > longest:
-        steps.write_text(str(done))
+        with contextlib.suppress(OSError):
+            steps.write_text(str(done))
 
 
 @contextlib.contextmanager

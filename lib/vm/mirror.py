@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from lib.vm import cache, patches
+from lib.vm.command import run
 
 # What a build in place leaves, where no .gitignore can be asked.
 _PRODUCTS = (".o", ".a", ".ko", ".cmd", ".mod", ".mod.c", ".order", ".so", ".dbg")
@@ -23,12 +23,8 @@ _GENERATED = ("include/generated", "include/config", "arch/x86/include/generated
 def _files(tree: Path) -> list[str]:
     """Return the paths of a tree's sources, relative to it: with git what git calls so."""
     if (tree / ".git").exists():
-        listed = subprocess.run(
-            ["git", "-C", str(tree), "ls-files", "-z", "-c", "-o", "--exclude-standard"],
-            capture_output=True,
-            check=True,
-        )
-        paths = {os.fsdecode(name) for name in listed.stdout.split(b"\0") if name}
+        command = ["git", "-C", str(tree), "ls-files", "-z", "-c", "-o", "--exclude-standard"]
+        paths = {os.fsdecode(name) for name in run(command).split(b"\0") if name}
         return sorted(path for path in paths if os.path.lexists(tree / path))
     found = []
     for where, directories, names in os.walk(tree):

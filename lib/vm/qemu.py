@@ -229,11 +229,13 @@ def accelerator(kernel: Path) -> str:
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return "tcg"
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    answer = cache.folder("kvm") / boot_id
-    if not answer.is_file():
-        cache.prune("kvm", keep=0)
-        answer.write_text("kvm" if _kvm_boots(kernel) else "tcg")
-    return answer.read_text()
+    # A no may be this kernel's fault, which does not boot.
+    works = cache.folder("kvm") / boot_id
+    works_not = works.with_name(f"{boot_id}-{cache.key_of(str(kernel))}")
+    if not works.exists() and not works_not.exists():
+        cache.prune("kvm", keep=20)
+        (works if _kvm_boots(kernel) else works_not).touch()
+    return "kvm" if works.exists() else "tcg"
 
 
 def _kvm_boots(kernel: Path, deadline: float = 2) -> bool:

@@ -22,6 +22,12 @@ def test_longest_build_is_remembered(tmp_path: Path):
     assert (tmp_path / "steps").read_text() == "3"
 
 
+def test_a_memory_that_was_not_written_whole_is_none(tmp_path: Path):
+    (tmp_path / "steps").touch()
+    run(tmp_path, "echo '  CC      a.o'")
+    assert (tmp_path / "steps").read_text() == "1"
+
+
 def test_failure_shows_the_errors_and_names_the_log(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
