@@ -348,7 +348,8 @@ def run(channel: Channel, request: Request) -> None:
     status: int | None = None
     last = float("inf")
     while status is None or selector.get_map().keys() & {events, output}:
-        for key, _ in selector.select(0.1 if status is not None else None):
+        ready = selector.select(0.1 if status is not None else None)
+        for key, _ in ready:
             if key.data == b"J":
                 interrupt(channel, pid)
             elif key.data:
@@ -361,7 +362,8 @@ def run(channel: Channel, request: Request) -> None:
                 selector.unregister(pidfd)
                 status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
                 last = time.monotonic() + GRACE
-        if time.monotonic() > last:
+        # Something that is left running may hold the pipes open. What is in them is passed on.
+        if time.monotonic() > last and not ready:
             break
     selector.close()
     for fd in (events, output, pidfd):

@@ -50,6 +50,11 @@ def fetch(names: list[str], where: Path, *, dependencies: bool) -> list[Path]:
 
     With `dependencies` also all that they need, down to the C library. Raises Trouble.
     """
+    with cache.lock("apt"):  # apt-get does not wait for another one
+        return _fetch(names, where, dependencies=dependencies)
+
+
+def _fetch(names: list[str], where: Path, *, dependencies: bool) -> list[Path]:
     options = _options(where)
     if dependencies:
         what = ["-y", "--no-install-recommends", "--download-only", "install", *names]

@@ -182,6 +182,8 @@ def _version(tree: Path) -> str:
     if (tree / ".git").exists():
         done = subprocess.run(
             ["git", "-C", str(tree), "describe", "--always", "--dirty"],
+            # It would write down in the tree what it has seen of the files.
+            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
             capture_output=True,
             text=True,
             check=False,
