@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from lib.run import (
     bench,
@@ -84,6 +85,7 @@ def prepare_kernel(options: Options) -> Kernel:
     if options.kernel:
         given = kbuild.from_image(options.kernel, options.profile)
         say(f"kernel: {given.image}")
+        given = replace(given, image=kbuild.kept(given.image))
         return modular.with_modules(given, options.modules) if options.modules else given
     if options.tree:
         tree = source.of_tree(options.tree, with_series=options.apply_series)

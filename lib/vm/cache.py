@@ -4,6 +4,7 @@
 <root>/source/NAME      unpacked kernel sources, kept from run to run
 <root>/build/NAME       out-of-tree build folders, kept from run to run
 <root>/kernel/KEY       published: bzImage and what belongs to it
+<root>/given/KEY        published: a copy of a kernel that somebody else built
 <root>/image/KEY        published: the guest's root file system
 <root>/debian/KEY       published: a kernel package of Debian's, unpacked
 <root>/modular/KEY      published: the initrd and the modules' disk for such a kernel

@@ -19,6 +19,17 @@ def test_image_with_the_magic_is_taken(tmp_path: Path):
     assert kbuild.from_image(path, "plain").image == path
 
 
+def test_what_is_booted_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = image_of(tmp_path / "bzImage", b"\x55\xaa", b"HdrS")
+    before, kept = path.read_bytes(), kbuild.kept(path)
+    assert kbuild.kept(path) == kept
+    path.unlink()
+    assert kept.read_bytes() == before
+    with pytest.raises(Trouble, match="No such file"):
+        kbuild.kept(path)
+
+
 @pytest.mark.parametrize(("flag", "magic"), [(b"\0\0", b"HdrS"), (b"\x55\xaa", b"ELF!")])
 def test_image_without_the_magic_is_refused(tmp_path: Path, flag: bytes, magic: bytes):
     with pytest.raises(Trouble, match="not an x86 kernel image"):
