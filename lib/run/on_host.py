@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,8 +93,10 @@ def _attempt(session: Session, arguments: list[str], card: Mapping[str, str]) ->
         "ZCTAP_EVENTS_FD": str(events_write),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
+    # A test that hangs would go on without us, as root: what it holds goes with it.
+    mortal = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", *arguments],
+        [*mortal, sys.executable, "-m", "pytest", *arguments],
         cwd=suite.ROOT,
         env={**os.environ, **environment, **card},
         stdin=subprocess.DEVNULL,
