@@ -230,7 +230,7 @@ def accelerator(kernel: Path) -> str:
         return "tcg"
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     # A no may be this kernel's fault, which does not boot.
-    works = cache.folder("kvm") / boot_id
+    works = cache.folder("kvm") / f"{boot_id}-works"
     works_not = works.with_name(f"{boot_id}-{cache.key_of(str(kernel))}")
     if not works.exists() and not works_not.exists():
         cache.prune("kvm", keep=20)
