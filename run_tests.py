@@ -103,11 +103,13 @@ def attempt(argv: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 2
     except OSError as err:
-        if err.errno not in _THE_DISKS:
-            print(f"run_tests.py: {unexpected(err)}", file=sys.stderr)
+        if err.errno in _THE_DISKS and err.filename:
+            said = f"{err.filename}: {err.strerror}"
+        elif err.errno == errno.ENOSPC:
+            said = f"{err.strerror}, perhaps in {cache.root()}"
         else:
-            where = err.filename or f"a file, perhaps in {cache.root()}"
-            print(f"run_tests.py: {where}: {err.strerror}", file=sys.stderr)
+            said = unexpected(err)
+        print(f"run_tests.py: {said}", file=sys.stderr)
         return 2
     except Exception as err:
         # Not 1: that would be a verdict on the kernel.

@@ -8,32 +8,24 @@ import socket
 import struct
 from collections.abc import Iterator
 
-_NR_BPF = 321  # syscall_64.tbl
+from netns import bpf
+
 # enum bpf_cmd
-_MAP_CREATE, _UPDATE_ELEM, _DELETE_ELEM, _PROG_LOAD, _PROG_ATTACH = 0, 2, 3, 5, 8
+_MAP_CREATE, _UPDATE_ELEM, _DELETE_ELEM, _PROG_ATTACH = 0, 2, 3, 8
 _TYPE_SOCKMAP = 15  # enum bpf_map_type
 _TYPE_SK_SKB, _PARSER, _VERDICT = 14, 4, 5  # enum bpf_prog_type, enum bpf_attach_type
 _SK_REDIRECT_MAP = 52  # BPF_FUNC_sk_redirect_map
 _TCP_ULP, _SOL_TLS, _TLS_TX, _TLS_RX = 31, 282, 1, 2
 _TLS_1_2_VERSION, _AES_GCM_128 = 0x0303, 51
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _bpf(command: int, attr: bytes, what: str) -> int:
-    padded = attr.ljust(128, b"\0")
-    result = _libc.syscall(ctypes.c_long(_NR_BPF), command, padded, len(padded))
-    if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"{what}: {os.strerror(error)}")
-    return int(result)
-
 
 class _SockMap:
     """A sockmap of one slot; leaving it lets go of the socket in it."""
 
     def __init__(self) -> None:
-        self.fd = _bpf(_MAP_CREATE, struct.pack("<IIII", _TYPE_SOCKMAP, 4, 4, 1), "BPF_MAP_CREATE")
+        self.fd = bpf.call(
+            _MAP_CREATE, struct.pack("<IIII", _TYPE_SOCKMAP, 4, 4, 1), "BPF_MAP_CREATE"
+        )
         self._key, self._filled = ctypes.c_uint32(0), False
 
     def put(self, sock: socket.socket) -> None:
@@ -41,12 +33,12 @@ class _SockMap:
         attr = struct.pack(
             "<IIQQQ", self.fd, 0, ctypes.addressof(self._key), ctypes.addressof(value), 0
         )
-        _bpf(_UPDATE_ELEM, attr, "BPF_MAP_UPDATE_ELEM")
+        bpf.call(_UPDATE_ELEM, attr, "BPF_MAP_UPDATE_ELEM")
         self._filled = True
 
     def attach(self, program: int, kind: int) -> None:
         attr = struct.pack("<IIII", self.fd, program, kind, 0)
-        _bpf(_PROG_ATTACH, attr, "BPF_PROG_ATTACH")
+        bpf.call(_PROG_ATTACH, attr, "BPF_PROG_ATTACH")
 
     def __enter__(self) -> "_SockMap":
         return self
@@ -55,7 +47,7 @@ class _SockMap:
         try:
             if self._filled:
                 attr = struct.pack("<IIQ", self.fd, 0, ctypes.addressof(self._key))
-                _bpf(_DELETE_ELEM, attr, "BPF_MAP_DELETE_ELEM")
+                bpf.call(_DELETE_ELEM, attr, "BPF_MAP_DELETE_ELEM")
         finally:
             os.close(self.fd)
 
@@ -91,11 +83,7 @@ _ALL_OF_IT = _instruction(0x61, 0x10) + _instruction(0x95)
 
 @contextlib.contextmanager
 def _program(code: bytes) -> Iterator[int]:
-    text, licence = ctypes.create_string_buffer(code), ctypes.create_string_buffer(b"GPL")
-    attr = struct.pack(
-        "<IIQQ", _TYPE_SK_SKB, len(code) // 8, ctypes.addressof(text), ctypes.addressof(licence)
-    )
-    fd = _bpf(_PROG_LOAD, attr, "BPF_PROG_LOAD")
+    fd = bpf.load(_TYPE_SK_SKB, code)
     try:
         yield fd
     finally:

@@ -2,37 +2,23 @@
 """The smallest XDP program there is, attached to a device for a while."""
 
 import contextlib
-import ctypes
 import os
 import struct
 from collections.abc import Iterator
 
+from netns import bpf
 from netns.link import End
 
-_NR_BPF = 321  # syscall_64.tbl
-_PROG_LOAD, _LINK_CREATE = 5, 28  # enum bpf_cmd
+_LINK_CREATE = 28  # enum bpf_cmd
 _TYPE_XDP, _ATTACH_XDP = 6, 37  # enum bpf_prog_type, enum bpf_attach_type
 DRIVER, GENERIC = 1 << 2, 1 << 1  # XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, linux/if_link.h
 # r0 = XDP_PASS; exit (struct bpf_insn: opcode, registers, offset, immediate)
 _PASS = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 2, 0x95, 0, 0, 0)
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _bpf(command: int, attr: bytes, what: str) -> int:
-    padded = attr.ljust(128, b"\0")
-    fd = _libc.syscall(ctypes.c_long(_NR_BPF), command, padded, len(padded))
-    if fd < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"{what}: {os.strerror(error)}")
-    return int(fd)
-
 
 def load_pass() -> int:
     """Load a program that passes every frame: its descriptor. Raises OSError."""
-    code, licence = ctypes.create_string_buffer(_PASS), ctypes.create_string_buffer(b"GPL")
-    attr = struct.pack("<IIQQ", _TYPE_XDP, 2, ctypes.addressof(code), ctypes.addressof(licence))
-    return _bpf(_PROG_LOAD, attr, "BPF_PROG_LOAD")
+    return bpf.load(_TYPE_XDP, _PASS)
 
 
 @contextlib.contextmanager
@@ -60,7 +46,7 @@ def linked(end: End, mode: int = 0) -> Iterator[None]:
     try:
         attr = struct.pack("<IIII", fd, end.ifindex, _ATTACH_XDP, mode)
         with end.ns.entered():
-            link = _bpf(_LINK_CREATE, attr, "BPF_LINK_CREATE")
+            link = bpf.call(_LINK_CREATE, attr, "BPF_LINK_CREATE")
     finally:
         os.close(fd)
     try:

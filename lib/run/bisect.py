@@ -18,6 +18,7 @@ from lib.run.suite import ROOT
 from lib.say import say
 from lib.trouble import Trouble
 from lib.vm import cache
+from lib.vm.command import mortal
 
 _WORDS = {0: "good", 1: "bad", 125: "skip"}
 
@@ -135,8 +136,8 @@ class Bisection:
     def _test(self, log: Path) -> int:
         """Run the suite on the tree; return the exit status."""
         # It ends with us, and until it has nobody changes the clone under it.
-        words = ["setpriv", "--pdeathsig", "TERM", "--"]
-        words += [sys.executable, str(ROOT / "run_tests.py"), "--tree", str(self._clone.path)]
+        words = [*mortal("TERM"), sys.executable, str(ROOT / "run_tests.py")]
+        words += ["--tree", str(self._clone.path)]
         words += ["--bisect-run", "--events", str(log.with_suffix(".events"))]
         words += _selection(self._options)
         if self._state.failing:

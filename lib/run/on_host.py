@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from lib.run.session import Lost, Session
 from lib.run.supervise import Supervisor
 from lib.run.view import view
 from lib.vm import cache
+from lib.vm.command import mortal
 
 # For one test (s). As for a guest under KVM (lib/vm/machine.py), but the machine may be busy.
 _DEADLINE = 60.0
@@ -94,9 +94,8 @@ def _attempt(session: Session, arguments: list[str], card: Mapping[str, str]) ->
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
     # A test that hangs would go on without us, as root: what it holds goes with it.
-    mortal = ["setpriv", "--pdeathsig", "KILL", "--"] if shutil.which("setpriv") else []
     process = subprocess.Popen(
-        [*mortal, sys.executable, "-m", "pytest", *arguments],
+        [*mortal("KILL"), sys.executable, "-m", "pytest", *arguments],
         cwd=suite.ROOT,
         env={**os.environ, **environment, **card},
         stdin=subprocess.DEVNULL,

@@ -31,7 +31,7 @@ from lib.say import say
 from lib.trouble import Trouble
 
 __all__ = ["GIB", "entry", "folder", "key_of", "lock", "need_space", "prune"]
-__all__ += ["publish", "root", "scratch", "sweep"]
+__all__ += ["publish", "root", "scratch", "sweep", "used"]
 
 GIB = 1 << 30
 
@@ -71,6 +71,12 @@ def entry(kind: str, key: str) -> Path | None:
     with contextlib.suppress(OSError):
         os.utime(path)
     return path
+
+
+def used(file: Path) -> None:
+    """Note for `prune` that an entry is in use, by a file in it; other people's files are not."""
+    if file.parent.parent.parent == root():
+        entry(file.parent.parent.name, file.parent.name)
 
 
 @contextlib.contextmanager

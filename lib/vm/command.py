@@ -12,6 +12,14 @@ from pathlib import Path
 from lib.trouble import Trouble
 
 
+def mortal(signal: str) -> list[str]:
+    """Return what to put before a command: it gets that signal when the thread that starts it ends.
+
+    Not a preexec_fn, which is not safe where there are other threads.
+    """
+    return ["setpriv", "--pdeathsig", signal, "--"]
+
+
 def run(
     argv: Sequence[str | Path],
     *,

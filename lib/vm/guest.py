@@ -73,7 +73,7 @@ class Guest:
         # What did not work, but left a usable guest: a failed snapshot, a missing module.
         self.remarks: list[str] = []
         started = time.monotonic()
-        cache.entry("kernel", machine.kernel.parent.name)  # still in use, if it is one of ours
+        cache.used(machine.kernel)
         self.console = _console_log()
         key = _warm_key(machine) if snapshot else ""
         warm = cache.entry("warm", key) if snapshot else None

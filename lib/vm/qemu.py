@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from lib.trouble import Trouble
 from lib.vm import cache
-from lib.vm.command import run
+from lib.vm.command import mortal, run
 from lib.vm.machine import PORT_NAME, Machine, agent_disk
 from lib.vm.processors import Processor, parsed
 from lib.vm.qmp import Monitor, QmpError
@@ -26,8 +26,7 @@ from lib.vm.wire import Wire
 Process = subprocess.Popen[bytes]
 PROGRAM = "qemu-system-x86_64"
 # A runner that is killed leaves no guest: the kernel ends it with the thread that started it.
-# Not a preexec_fn, which is not safe where several threads start guests.
-_MORTAL = ("setpriv", "--pdeathsig", "SIGKILL", "--")
+_MORTAL = mortal("KILL")
 
 
 def version() -> str:

@@ -250,11 +250,12 @@ def arrives_whole(station: Station, peer: Peer, frame: bytes) -> None:
                 seen.append(sock.recv(1 << 17))
             return frame in seen
 
-        def what() -> str:
-            return f"a packet socket saw frames of {[len(one) for one in seen]} bytes, not this"
+        def missing() -> str:
+            sizes = [len(one) for one in seen]
+            return f"expected a frame of {len(frame)} bytes as it was sent, seen: {sizes} bytes"
 
         peer.put(frame)
-        wait_until(there, lambda: f"{what()} one of {len(frame)} as it was sent")
+        wait_until(there, missing)
 
 
 @contract("DEV-2")

@@ -12,10 +12,8 @@ from lib.deadline import wait_until
 
 contract = pytest.mark.contract
 
-_MANY: dict[str, Any] = {
-    "copies": 256,
-    "copy_size": 64,
-}  # where all is copied each completion takes one
+# Where all is copied each completion takes one.
+MANY: dict[str, Any] = {"copies": 256, "copy_size": 64}
 
 
 @contract("RECV-24", "RECV-29")
@@ -25,7 +23,7 @@ def test_completion_queue_overflows(
     make_station: MakeStation, ring_flags: int, requests: int
 ) -> None:
     """More arrivals than the CQ has room for: no byte, page or buffer is lost."""
-    station = make_station(ring_flags=ring_flags, cq_entries=64, **_MANY)
+    station = make_station(ring_flags=ring_flags, cq_entries=64, **MANY)
     flows = [station.flow() for _ in range(requests)]
     pool = pool_of(station, 256, 64)
     shots, full = {}, False
@@ -64,7 +62,7 @@ def test_completion_queue_overflows(
 @pytest.mark.parametrize("ring_flags", [0, DEFERRED], ids=["plain", "deferred"])
 def test_single_completions_overflow(make_station: MakeStation, ring_flags: int) -> None:
     """So it is with single requests: what the CQ has no room for waits in the kernel."""
-    station = make_station(ring_flags=ring_flags, cq_entries=64, **_MANY)
+    station = make_station(ring_flags=ring_flags, cq_entries=64, **MANY)
     flow, pool, count = station.flow(), pool_of(station, 128, 16), 100
     flow.tcp.send(count)
     flow.tcp.wait_queued(count)

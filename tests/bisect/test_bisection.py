@@ -3,16 +3,19 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from lib.deadline import wait_until
 from lib.report.model import HOST
 from lib.run import bisect
 from lib.run.options import Options
 from lib.trouble import Trouble
 from lib.vm import cache
 
+ROOT = Path(__file__).resolve().parents[2]
 TEST = "selftests/zctap/test_x.py::test_y"
 STATUS = {"good": 0, "bad": 1, "broken": 125, "runner": 125}
 SAID = {"runner": "run_tests.py: a bug of this runner, at x.py:1: KeyError(1)"}
@@ -206,3 +209,31 @@ def test_options_that_change_a_verdict_are_handed_on(tree: Tree):
     words = bisect._selection(tree.options(seed=7, jobs=1, snapshot=False, kmemleak="module"))
     assert words[-6:] == ["--seed", "7", "-j", "1", "--kmemleak=module", "--no-snapshot"]
     assert "--kmemleak=auto" not in bisect._selection(tree.options(kmemleak="auto"))
+
+
+def test_a_run_has_the_lock_and_ends_with_the_bisection(tmp_path: Path):
+    """What stands for run_tests.py here notes what it has open, and would go on for long."""
+    (tmp_path / "run_tests.py").write_text(
+        "import os, pathlib, time\n"
+        "held = [os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd')"
+        " if os.path.exists(f'/proc/self/fd/{fd}')]\n"
+        "new = pathlib.Path(__file__).with_name('new')\n"
+        "new.write_text(' '.join([str(os.getpid()), *held]))\n"
+        "new.rename(new.with_name('started'))\n"
+        "time.sleep(1000)\n"
+    )
+    script = (
+        "import sys, pathlib, types; from lib.run import bisect;"
+        "from lib.run.options import Options;"
+        "from lib.vm import cache; bisect.ROOT = here = pathlib.Path(sys.argv[1]);"
+        "clone = types.SimpleNamespace(path=here);"
+        "held = cache.lock('bisect-x'); fd = held.__enter__();"
+        "bisect.Bisection(Options(), here, clone, 'good', 'bad', fd)._test(here / 'log')"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT) as process:
+        started = tmp_path / "started"
+        wait_until(started.exists, "it does not start", 10)
+        pid, *held = started.read_text().split()
+        process.kill()
+    assert str(cache.root() / "lock" / "bisect-x.lock") in held
+    wait_until(lambda: not Path("/proc", pid).exists(), f"process {pid} goes on", 5)

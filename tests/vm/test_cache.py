@@ -92,6 +92,22 @@ def test_prune_keeps_the_latest():
     assert sorted(path.name for path in (cache.root() / "image").iterdir()) == ["k0", "k3"]
 
 
+def test_what_is_in_use_is_kept_and_nobody_else_s_files_are_touched(tmp_path: Path):
+    for number in range(3):
+        with cache.publish("given", f"k{number}") as staging:
+            (staging / "bzImage").touch()
+        os.utime(cache.root() / "given" / f"k{number}", (number, number))
+    cache.used(cache.root() / "given" / "k0" / "bzImage")
+    cache.prune("given", keep=1)
+    assert [path.name for path in (cache.root() / "given").iterdir()] == ["k0"]
+    other = tmp_path / "boot" / "a" / "bzImage"
+    other.parent.mkdir(parents=True)
+    os.utime(other.parent, (1, 1))
+    cache.used(other)
+    cache.used(Path("/vmlinuz"))
+    assert other.parent.stat().st_mtime == 1
+
+
 def test_lock_excludes_another_process():
     attempt = (
         "import fcntl, sys; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
