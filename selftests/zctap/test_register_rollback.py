@@ -45,6 +45,15 @@ def fail_map() -> Iterator[Path]:
     FAIL_MAP.write_text("0")
 
 
+def mapped_at_most(most: int, when: str) -> None:
+    """No DMA mapping is left, where they are counted; other devices have some for a moment."""
+
+    def seen() -> str:
+        return f"{when}: expected {most} DMA mappings at most, seen {dma.mapped()}"
+
+    wait_until(lambda: (dma.mapped() or 0) <= most, seen, 0.2)
+
+
 @contract("REG-16", "REG-18", "DEV-6")
 @pytest.mark.parametrize("pages", [1, 5])
 def test_each_mapping_that_fails_is_rolled_back(
@@ -63,9 +72,7 @@ def test_each_mapping_that_fails_is_rolled_back(
         assert (said, left) == ("ENOMEM", 0), f"mapping {nth} was to fail; the switch shows {left}"
         after = Traces.now()
         assert after.none_since(before), f"mapping {nth}: {after}, before the call {before}"
-        # The guest's own devices map now and then, for a moment.
-        left_mapped = f"DMA mappings are left of a call whose mapping {nth} failed: more than"
-        wait_until(lambda: (dma.mapped() or 0) <= mapped, f"{left_mapped} {mapped}", 0.2)
+        mapped_at_most(mapped, f"after mapping {nth} failed")
     else:
         raise AssertionError(f"more than {pages} mappings for {pages} pages")
 
