@@ -2,8 +2,11 @@
 """Bisections of a real repository, whose commits say themselves how their tests end."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -235,5 +238,9 @@ def test_a_run_has_the_lock_and_ends_with_the_bisection(tmp_path: Path):
         wait_until(started.exists, "it does not start", 10)
         pid, *held = started.read_text().split()
         process.kill()
-    assert str(cache.root() / "lock" / "bisect-x.lock") in held
-    wait_until(lambda: not Path("/proc", pid).exists(), f"process {pid} goes on", 5)
+    try:
+        assert str(cache.root() / "lock" / "bisect-x.lock") in held
+        wait_until(lambda: not Path("/proc", pid).exists(), f"process {pid} goes on", 5)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
