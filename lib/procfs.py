@@ -11,6 +11,16 @@ def status_kib(key: str) -> int:
     return int(match[1]) if match else 0
 
 
+def anonymous_kib() -> int:
+    """This process's anonymous memory in KiB, by its page tables (/proc/pid/smaps_rollup, proc(5)).
+
+    RssAnon of status is off by up to 64 pages a thread, which the kernel counts apart
+    (mm/memory.c, TASK_RSS_EVENTS_THRESH).
+    """
+    match = re.search(r"^Anonymous:\s+(\d+)", Path("/proc/self/smaps_rollup").read_text(), re.M)
+    return int(match[1]) if match else 0
+
+
 def pinned_pages() -> int | None:
     """Pages that long-term users hold pinned in the whole system; None without the counters.
 

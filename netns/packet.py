@@ -6,7 +6,9 @@ import mmap
 import socket
 import struct
 
+from lib.deadline import wait_until
 from lib.pattern import Pattern
+from netns.frames import ETHERTYPE, IP_HEADER, parse
 from netns.link import End
 
 _ETH_P_ALL = 0x0003
@@ -79,6 +81,30 @@ def read_all(sock: socket.socket, into: Gathered, *, outgoing: bool = False) -> 
             continue  # told once when the device has gone; what it has received is still there
         if (address[2] == _OUTGOING) == outgoing:
             into.add(frame)
+
+
+def next_segment(sock: socket.socket, port: int) -> tuple[int, int, int, int]:
+    """Bytes of the next segment with payload for a TCP port: Ethernet, IP, TCP header, payload.
+
+    Waits for it, with TimeoutError. Takes any other frame away.
+    """
+
+    def found() -> tuple[int, int, int, int] | None:
+        while True:
+            try:
+                frame = sock.recv(_LARGEST)
+            except BlockingIOError:
+                return None
+            segment = parse(frame)
+            if segment and segment.ports[1] == port and segment.payload:
+                (kind,) = struct.unpack_from("!H", frame, 12)
+                ip = IP_HEADER[6] if kind == ETHERTYPE[6] else 4 * (frame[_ETHER] & 15)
+                length = len(segment.payload)
+                return _ETHER, ip, len(frame) - _ETHER - ip - length, length
+
+    segment = wait_until(found, f"no segment for port {port} passes by", 5)
+    assert segment
+    return segment
 
 
 class MappedRing:

@@ -10,6 +10,8 @@ its sockets.
                            -> python, kernel: their versions there
     connect  address, port, source, family, mss, tag, start   -> on: the connection's number
     feed     on, length    send what fits of so many bytes of the pattern    -> sent
+    stream   on, length    begin to send so many bytes of it, and then FIN   -> {}
+    checksum on            wait until they are: CRC-32 of all that was sent  -> checksum
     urgent   on            send a byte out of band that is not the pattern's -> {}
     unacked  on            bytes that have not been acknowledged             -> left
     finish, reset  on      send FIN; RST                                     -> {}
@@ -20,11 +22,14 @@ import errno
 import fcntl
 import json
 import os
+import select
 import socket
 import struct
 import sys
 import termios
-from typing import Any, Dict  # noqa: UP035 - there may be no dict[] there
+import threading
+import zlib
+from typing import Any, Dict, Optional  # noqa: UP035 - there may be no dict[] there
 
 READY = "zctap-selftests far end 1"
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
@@ -55,7 +60,10 @@ class Sender:
     """A connection that we send on."""
 
     def __init__(self, order: Order) -> None:
-        self.stream = Stream(order["tag"], order["start"])
+        self.pattern = Stream(order["tag"], order["start"])
+        self.crc = 0
+        self.thread = threading.Thread()
+        self.trouble: Optional[OSError] = None  # noqa: UP045 - as above
         self.sock = socket.socket(FAMILIES[order["family"]], socket.SOCK_STREAM)
         try:
             if order["mss"]:
@@ -74,16 +82,50 @@ class Sender:
         """As above."""
         left = order["length"]
         while left:
-            piece = self.stream.ahead(left)
-            try:
-                count = self.sock.send(piece)
-            except BlockingIOError:
-                break
-            self.stream.offset += count
+            piece = self.pattern.ahead(left)
+            count = self.some(piece)
             left -= count
             if count < len(piece):
                 break
         return {"sent": order["length"] - left}
+
+    def some(self, piece: memoryview) -> int:
+        """Send what fits of the next bytes: how many."""
+        try:
+            count = self.sock.send(piece)
+        except BlockingIOError:
+            return 0
+        self.crc = zlib.crc32(piece[:count], self.crc)
+        self.pattern.offset += count
+        return count
+
+    def stream(self, order: Order) -> Order:
+        """As above."""
+        self.thread = threading.Thread(target=self.send_all, args=(order["length"],), daemon=True)
+        self.thread.start()
+        return {}
+
+    def send_all(self, left: int) -> None:
+        """What the thread does."""
+        try:
+            while left:
+                select.select([], [self.sock], [])
+                left -= self.some(self.pattern.ahead(left))
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self.trouble = error
+        except ValueError:
+            pass  # reset() has closed it
+
+    def checksum(self, _order: Order) -> Order:
+        """As above."""
+        if self.thread.ident is not None:
+            self.thread.join(PATIENCE)
+        if self.thread.is_alive():
+            raise socket.timeout  # noqa: UP041 - it is one since 3.10
+        if self.trouble is not None:
+            raise self.trouble
+        return {"checksum": self.crc}
 
     def urgent(self, _order: Order) -> Order:
         """As above."""

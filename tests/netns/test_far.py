@@ -6,9 +6,12 @@ import select
 import signal
 import socket
 import sys
+import zlib
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -21,6 +24,8 @@ from lib.run import host_card
 from lib.trouble import Trouble
 from netns import Link, Unsupported, connect
 from netns.far import across
+from netns.streamer import streamer
+from netns.tcp import listening
 
 STREAM = {"tag": 0, "start": 0}
 
@@ -77,6 +82,25 @@ def test_what_fits_is_told(link: Link, other: Far):
     made.read(total)
     wait_until(made.acknowledged, "an acknowledgement")
     made.close()
+
+
+def test_a_long_stream_and_its_checksum(link: Link, other: Far):
+    length, checksum = 3 << 20, 0
+    there: Any = SimpleNamespace(far=other, rx=link.rx)  # what a card's link has of it
+    with (
+        listening(link.rx, 4, 64 << 10) as listener,
+        streamer(there, 4, [100, 200], length) as peer,
+    ):
+        peer.connect(listener.getsockname()[1])
+        with listener.accept()[0] as sock:
+            for size in (100, 200):
+                peer.go_on()
+                assert len(sock.recv(1000)) == size
+                checksum = zlib.crc32(Pattern(1).slice(checksum and 100, size), checksum)
+            peer.go_on()
+            checksum = zlib.crc32(sock.recv(length - 300, socket.MSG_WAITALL), checksum)
+            assert sock.recv(1) == b""
+        assert peer.checksum() == f"{checksum:08x}"
 
 
 def test_segments_and_their_size(link: Link, other: Far):
