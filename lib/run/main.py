@@ -57,7 +57,7 @@ def _run(options: Options) -> int:
     programs = {"demo": demo.run, "bench": bench.run}
     if options.host:
         if options.command in programs:
-            return programs[options.command](options, program.OnHost())
+            return programs[options.command](options, program.OnHost(options))
         return on_host.run(options, started)
     checks = project.check() if options.command == "self" else 0
     kernel = prepare_kernel(options)

@@ -35,8 +35,18 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--probe", action="store_true", help="nic: ask its driver for zctap, by binding a queue")
     add("--restore", action="store_true", help="nic: put back what a killed run has left")
-    add("--nic", metavar="IFACE", default="", help="--host: test this card, see docs/nic.md")
-    add("--card", choices=CARDS, default="", help="in a guest: test such a device as a card")
+    add(
+        "--nic",
+        metavar="IFACE",
+        default="",
+        help="--host, also of demo: this card, see docs/nic.md",
+    )
+    add(
+        "--card",
+        choices=CARDS,
+        default="",
+        help="in a guest, also of demo: such a device as a card",
+    )
     add(
         "--force",
         action="store_true",
@@ -50,8 +60,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 def check(command: str, given: argparse.Namespace, words: list[str]) -> Nic:
     """Return the options of `nic`. Raises Trouble for what makes no sense."""
     wanted = Nic(**{name: getattr(given, name) for name in _OWN})
-    if command == "run":
-        return _of_run(given, wanted)
+    if command in ("run", "demo"):
+        return _of_run(command, given, wanted)
     if command != "nic":
         _without(command, wanted, _OWN)
         return wanted
@@ -82,8 +92,10 @@ def _without(command: str, wanted: Nic, names: tuple[str, ...]) -> None:
             raise Trouble(f"--{name.replace('_', '-')} does not go with {command!r}")
 
 
-def _of_run(given: argparse.Namespace, wanted: Nic) -> Nic:
-    _without("run", wanted, tuple(name for name in _OWN if name not in _OF_RUN))
+def _of_run(command: str, given: argparse.Namespace, wanted: Nic) -> Nic:
+    _without(command, wanted, tuple(name for name in _OWN if name not in _OF_RUN))
+    if command == "demo":
+        _without(command, wanted, ("force",))
     if given.host and wanted.card:
         raise Trouble("--card is for guests; a card of this machine is named by --nic")
     if not given.host and (wanted.nic or wanted.remote or wanted.i_know):

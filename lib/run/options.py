@@ -156,7 +156,16 @@ def parse(argv: list[str]) -> Options:
     add("--bad", metavar="COMMIT", help="bisect: where they fail")
     add("--repeat", type=int, metavar="N", help="bisect: a commit is good if it passes N times (1)")
     add("--bytes", type=size, default=0, metavar="SIZE", help="demo: of the stream, like 32M, 10G")
-    add("--dump", type=int, nargs="?", const=5, default=0, metavar="N", help="demo: show N frames")
+    add(
+        "--dump",
+        type=int,
+        nargs="?",
+        const=5,
+        default=0,
+        metavar="N",
+        choices=range(1, 15),
+        help="demo: show N frames, 14 at most (5)",
+    )
     add("--rounds", type=count, default=0, metavar="N", help="bench: measurements of each (5)")
     add(
         "--sizes", type=sizes, default=(), metavar="N,...", help="bench: bytes a write, like 1K,64K"

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from lib.run import guest_card, outputs, suite
@@ -15,6 +16,7 @@ from lib.run.bytecode import Bytecode
 from lib.run.in_guest import SUITE, describe, environment, prepare_machine, start
 from lib.run.options import Options
 from lib.say import say
+from lib.vm.command import mortal
 from lib.vm.guest import Guest, GuestLost
 from lib.vm.kbuild import Kernel
 
@@ -37,19 +39,52 @@ class Place(Protocol):
 
 
 class OnHost:
-    """The running kernel."""
+    """The running kernel; and the card that options name, if they do. Raises Trouble."""
 
-    def __init__(self) -> None:
-        self.facts = outputs.facts(profile="host", device="a veth pair, in network namespaces")
+    def __init__(self, options: Options) -> None:
+        # With pyroute2, which nobody needs who imports this module for a run in a guest.
+        from lib.run import host_card
+
+        self._tested = host_card.named(options)
+        device = self._tested.words if self._tested else "a veth pair, in network namespaces"
+        self.facts = outputs.facts(profile="host", device=device)
 
     def run(self, module: str, arguments: Sequence[str], feed: Feed) -> int:
-        """As in Place."""
-        command = [sys.executable, "-m", module, *arguments]
-        with subprocess.Popen(command, cwd=suite.ROOT, stdout=subprocess.PIPE) as process:
-            assert process.stdout
-            while piece := os.read(process.stdout.fileno(), 65536):
+        """As in Place. If we are killed so is what runs; 1 if a card is not as it was."""
+        variables = self._tested.variables if self._tested else {}
+        status = _run_here([sys.executable, "-m", module, *arguments], variables, feed)
+        if self._tested:
+            from lib.run import host_card
+
+            return host_card.put_back(self._tested) or status
+        return status
+
+
+def _run_here(command: list[str], variables: Mapping[str, str], feed: Feed) -> int:
+    """Run it to its end, also if that is asked for; its exit status."""
+    interrupted = False
+    with subprocess.Popen(
+        [*mortal("KILL"), *command],
+        cwd=suite.ROOT,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        while True:
+            try:
+                if not (piece := os.read(process.stdout.fileno(), 65536)):
+                    break
                 feed(piece)
-        return process.returncode
+            except KeyboardInterrupt:
+                if interrupted:
+                    process.kill()
+                    raise
+                # It has more to say: how far it has got. A terminal's ^C has reached it already.
+                interrupted = True
+                process.send_signal(signal.SIGINT)
+    if interrupted:
+        raise KeyboardInterrupt
+    return process.returncode
 
 
 class InGuest:
@@ -72,6 +107,8 @@ class InGuest:
                     seconds = self._machine.test_deadline
                     guest_card.make(guest, self._options.nic.card, seconds)
                 env = environment(kernel, self._machine.longest_wait)
+                if card := guest_card.tested(self._options.nic):
+                    env |= card.variables
                 guest.start(["python3", "-m", module, *arguments], env, SUITE)
                 return _follow(guest, self._machine.test_deadline, feed)
             except GuestLost as err:

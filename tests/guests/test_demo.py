@@ -29,9 +29,11 @@ def test_demo_receives_without_a_copy():
     assert found and found[1] == found[2]
     share = re.search(r"^share +([\d.]+)%", done.stdout, re.MULTILINE)
     assert share and float(share[1]) >= 99.8
-    # Ethernet, IPv4, TCP with timestamps.
-    assert "frame 2   66 bytes of headers, into the kernel's memory" in done.stdout
-    assert "200 bytes of payload, into page" in done.stdout
+    # TCP with timestamps.
+    assert "frame 2   14+20+32 bytes of Ethernet, IP and TCP header, into" in done.stdout
+    assert re.search(
+        r"the kernel's memory; 200 bytes of payload:\n +200 bytes in page", done.stdout
+    )
     assert done.stdout.splitlines()[-1].startswith("released")
 
 
@@ -42,3 +44,14 @@ def test_demo_without_zctap_says_so():
     assert done.returncode == 2
     assert done.stdout.startswith("demo: no zctap in this kernel: ")
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("card", ["veth", "virtio-net"])
+def test_demo_on_a_card(card: str):
+    done = demo("--bytes", "2M", "--dump", "1", "--card", card)
+    assert done.returncode == 0, done.stdout + done.stderr
+    words = {"veth": "the region, offset 0", "virtio-net": "copy buffer"}
+    assert words[card] in done.stdout
+    assert re.search(r"^checksum  sent (\w+), received \1$", done.stdout, re.MULTILINE)
+    share = {"veth": "100.00%", "virtio-net": "0.00%"}
+    assert f"share     {share[card]} of the bytes came without a copy\n" in done.stdout

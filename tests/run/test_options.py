@@ -33,6 +33,7 @@ def test_cards():
     wanted = parse(["--host", "--nic", "eth2", "--remote", "root@peer", "--i-know", "--force"]).nic
     assert (wanted.nic, wanted.remote, wanted.i_know) == ("eth2", "root@peer", True)
     assert tested.switches(wanted) == {"ZCTAP_I_KNOW": "1", "ZCTAP_FORCE": "1"}
+    assert parse(["demo", "--host", "--nic", "eth2", "--remote", "root@peer"]).nic.nic == "eth2"
     found = guest_card.tested(parse(["--card", "macvlan"]).nic)
     assert found
     assert found.variables["NETIF"] == "card"
@@ -136,6 +137,9 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["mutants", "--html", "x"], "--html does not go with 'mutants'"),
         (["--probe"], "--probe does not go with 'run'"),
         (["bench", "--card", "veth"], "--card does not go with 'bench'"),
+        (["demo", "--host", "--nic", "eth0", "--force"], "--force does not go with 'demo'"),
+        (["demo", "--nic", "eth0"], "a card of this machine: with --host"),
+        (["demo", "--dump", "15"], "invalid choice"),
         (["--nic", "eth0"], "a card of this machine: with --host"),
         (["--remote", "root@peer"], "a card of this machine: with --host"),
         (["--host", "--card", "veth"], "--card is for guests"),
