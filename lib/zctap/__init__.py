@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The user's view of zctap.
+"""The user's view of zctap. docs/lib.md goes through it, with selftests/zctap/demo.py.
 
 zctap = probe()                              # or NoZctap, with the reason
 with Ring() as ring, Region(64) as region:
