@@ -54,6 +54,13 @@ def test_modules_and_tests_are_chosen(suite: Path):
     assert told(events, "result", "id") == chosen
 
 
+def test_tests_run_in_the_order_of_the_list(suite: Path):
+    chosen = ["test_d.py::test_two", "test_a.py::test_one", "test_d.py::test_one"]
+    status, events = events_of(suite, "\n".join(chosen))
+    assert status == 0
+    assert told(events, "result", "id") == chosen
+
+
 def test_a_stage_is_announced_before_the_last_test_of_the_one_above(suite: Path):
     status, events = events_of(suite, "test_b.py\n\ntest_a.py\ntest_c.py::test_two\n\ntest_d.py")
     assert status == 0
