@@ -77,6 +77,12 @@ class Follower:
             left = (self.total - done) * (now - self._started) / done
             say(f"bench: {done} of {self.total}, {clock(left)} left")
 
+    @property
+    def missing(self) -> str:
+        """How much of the plan is there, if that is not all; else ""."""
+        done = len(self.found) + len(self.profiles)
+        return f"incomplete: {done} of {self.total} measurements" if done < self.total else ""
+
     def close(self) -> None:
         """It is over; say what was not a whole line."""
         say_by(None)
@@ -93,26 +99,39 @@ def run(options: Options, place: Place) -> int:
     try:
         status = place.run("selftests.zctap.bench", _arguments(options), follower.feed)
     finally:
+        # Whatever ended it: what has been measured is worth as much as ever.
         follower.close()
+        facts = {**place.facts, "kernel": follower.kernel}
+        facts["wall time"] = clock(time.monotonic() - started)
+        if follower.missing:
+            facts["incomplete"] = follower.missing
+        _report(options, follower, facts)
+    return status or int(bool(follower.missing))
+
+
+def _report(options: Options, follower: Follower, facts: dict[str, str]) -> None:
+    """Print, and write the files. Raises Trouble."""
     for profile in follower.profiles:
         print(f"RECV_ZC {profile['way']}, {profile['setting']}, {profile['bytes']} bytes:")
         print(*map(clean, profile["text"].strip().splitlines()), sep="\n", end="\n\n")
-    if not follower.found:
-        return status
     rows = summary(follower.found)
-    print(table(rows))
-    facts = {**place.facts, "kernel": follower.kernel}
-    facts["wall time"] = clock(time.monotonic() - started)
+    if rows:
+        print(table(rows))
+    if follower.missing:
+        print(*([""] if rows else []), follower.missing, sep="\n")
+    if not follower.total:
+        return  # it has not begun
     if options.json:
         report = {
             "facts": facts,
+            "planned": follower.total,
+            "measured": len(follower.found),
             "rows": as_json(rows),
             "measurements": [json.loads(one.to_json()) for one in follower.found],
         }
         outputs.write(options.json, json.dumps(report, indent=1).encode() + b"\n")
     if options.html:
         outputs.write(options.html, page.render(facts, rows, follower.found).encode())
-    return status
 
 
 def _arguments(options: Options) -> list[str]:

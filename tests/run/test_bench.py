@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """`bench` on the host's side: what it makes of the lines that come, and the files it leaves."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from lib.bench.measurement import Cpu, Measurement
 from lib.run import bench
 from lib.run.options import parse
 from lib.run.program import Feed
+from lib.trouble import Trouble
 
 
 def line(way: str, number: int) -> bytes:
@@ -26,8 +28,10 @@ class Canned:
 
     facts = {"machine": "none"}
 
-    def __init__(self, text: bytes, status: int = 0) -> None:
-        self.text, self.status = text, status
+    def __init__(
+        self, text: bytes, status: int = 0, raises: type[BaseException] | None = None
+    ) -> None:
+        self.text, self.status, self.raises = text, status, raises
         self.arguments: list[str] = []
 
     def run(self, module: str, arguments: Sequence[str], feed: Feed) -> int:
@@ -36,12 +40,16 @@ class Canned:
         self.arguments = list(arguments)
         for at in range(0, len(self.text), 7):
             feed(self.text[at : at + 7])
+        if self.raises:
+            raise self.raises
         return self.status
 
 
+PLAN = b'{"ev": "plan", "total": 8, "kernel": "6.1"}\n'
+
+
 def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    text = b'{"ev": "plan", "total": 8, "kernel": "6.1"}\n'
-    text += b"".join(line(way, number) for number in range(2) for way in WAYS)
+    text = PLAN + b"".join(line(way, number) for number in range(2) for way in WAYS)
     place = Canned(text + b"a warning\x1b\n")
     files = (tmp_path / "x.json", tmp_path / "x.html")
     asked = ["--rounds", "2", "--sizes", "64K", "--json", str(files[0]), "--html", str(files[1])]
@@ -55,7 +63,31 @@ def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert [row["way"] for row in report["rows"]] == list(WAYS)
     assert report["rows"][1]["ratios"]["goodput"]["median"] == 1.0
     assert report["facts"]["kernel"] == "6.1"
+    assert (report["planned"], report["measured"]) == (8, 8)
     assert "<svg" in files[1].read_text()
+    assert "incomplete" not in printed.out + files[0].read_text() + files[1].read_text()
+
+
+@pytest.mark.parametrize("raises", [None, KeyboardInterrupt, Trouble])
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_what_was_measured_is_reported_however_it_ends(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    rounds: int,
+    raises: type[BaseException] | None,
+):
+    text = PLAN + b"".join(line(way, 0) for way in WAYS) * rounds
+    files = (tmp_path / "x.json", tmp_path / "x.html")
+    options = parse(["bench", "--json", str(files[0]), "--html", str(files[1])])
+    with pytest.raises(raises) if raises else contextlib.nullcontext():
+        # Not even a status of 0 makes it whole.
+        assert bench.run(options, Canned(text, 0, raises)) == 1
+    said = f"incomplete: {4 * rounds} of 8 measurements"
+    assert capsys.readouterr().out.splitlines()[-1] == said
+    report = json.loads(files[0].read_text())
+    assert report["facts"]["incomplete"] == said
+    assert (report["planned"], report["measured"]) == (8, 4 * rounds)
+    assert said in files[1].read_text()
 
 
 @pytest.mark.parametrize(

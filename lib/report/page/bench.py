@@ -77,12 +77,12 @@ def _by_setting(found: Sequence[Measurement]) -> tuple[list[Setting], list[list[
 
 
 def _round_plot(setting: Setting, found: Sequence[Measurement]) -> plot.Plot | None:
-    """Goodput by round; None if there is only one, or some are missing."""
-    values = {
-        way: tuple(round(1024 * one.goodput, 1) for one in found if one.way == way) for way in WAYS
-    }
-    counts = {len(column) for column in values.values()}
-    if len(counts) > 1 or max(counts) < 2:
+    """Goodput by round, of the rounds that all ways have; None if they are less than two."""
+    of = {(one.way, one.round): round(1024 * one.goodput, 1) for one in found}
+    last = max(one.round for one in found) + 1
+    whole = [at for at in range(last) if all((way, at) in of for way in WAYS)]
+    if len(whole) < 2:
         return None
-    times = tuple(float(number) for number in range(1, max(counts) + 1))
+    values = {way: tuple(of[way, at] for at in whole) for way in WAYS}
+    times = tuple(float(at + 1) for at in whole)
     return plot.plot(Series(f"{setting}: MiB/s", times, values))
