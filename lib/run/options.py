@@ -157,7 +157,7 @@ def parse(argv: list[str]) -> Options:
     add("--repeat", type=int, metavar="N", help="bisect: a commit is good if it passes N times (1)")
     add("--bytes", type=size, default=0, metavar="SIZE", help="demo: of the stream, like 32M, 10G")
     add("--dump", type=int, nargs="?", const=5, default=0, metavar="N", help="demo: show N frames")
-    add("--rounds", type=count, default=0, metavar="N", help="bench: measurements of each (5)")
+    add("--rounds", type=count, default=0, metavar="N", help="bench: measurements of each (4)")
     add(
         "--sizes", type=sizes, default=(), metavar="N,...", help="bench: bytes a write, like 1K,64K"
     )

@@ -16,7 +16,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lib.bench.case import BASE, FLOWS, MTUS, ROUNDS, SIZES, WAYS, Setting, length, settings, steps
+from lib.bench.case import (
+    BASE,
+    FLOWS,
+    MTUS,
+    ROUNDS,
+    SIZES,
+    WAYS,
+    Setting,
+    length,
+    part,
+    settings,
+    steps,
+)
 from lib.bench.measurement import Cpu, Measurement
 from lib.child import Child
 from lib.cpus import allowed
@@ -124,11 +136,17 @@ def measure_all(bench: Bench, wanted: Sequence[Setting], options: argparse.Names
     tell("plan", total=len(wanted) * len(WAYS) * options.rounds, kernel=os.uname().release)
     for way in WAYS:  # memory is touched for the first time, and modules are loaded
         bench.transfer(wanted[0], way, 4 * length(0, 0, wanted[0]))
-    counts: dict[Setting, int] = {}
+    # Beforehand: else the first round would be another one than the others.
+    counts = {setting: bench.calibrate(setting, options.seconds) for setting in wanted}
+    turn = None
     for step in steps(wanted, options.rounds):
-        if step.setting not in counts:
-            counts[step.setting] = bench.calibrate(step.setting, options.seconds)
-        found = bench.measure(step.setting, step.way, step.round, counts[step.setting])
+        count = counts[step.setting]
+        if turn != (step.round, step.setting):
+            # The first way would meet what another setting has left. By itself, as in four rounds
+            # each way then follows itself once, as it does each of the others.
+            bench.transfer(step.setting, step.way, part(count, step.setting))
+            turn = (step.round, step.setting)
+        found = bench.measure(step.setting, step.way, step.round, count)
         tell("measurement", **json.loads(found.to_json()))
 
 
