@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A transfer of `bench`: the link brought into shape, and both ends' processes led through it."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lib.bench.case import BASE, Setting, length
+from lib.bench.measurement import Cpu, Measurement
+from lib.child import Child
+from lib.zctap import NoZctap
+from netns import Link, Unsupported
+from selftests.zctap.bench_ends import BOUND, UNBOUND
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_PATIENCE = 20.0  # for a transfer, on a fast machine (s)
+
+
+class Failed(Exception):
+    """Something went wrong; a line that says where, and what."""
+
+
+@contextlib.contextmanager
+def failing(where: str) -> Iterator[None]:
+    """Make one Failed of whatever goes wrong inside, but for what cannot be had here."""
+    try:
+        yield
+    except (NoZctap, Unsupported, PermissionError, Failed):
+        raise
+    except Exception as error:
+        # A child's traceback comes with its failure: its last line says what it was.
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise Failed(f"{where}: {said[-1]}") from error
+
+
+def busy() -> float:
+    """CPU time of the whole machine since whenever (s), interrupts included.
+
+    By the time that it was not idle, as a busy host takes timer interrupts from its guests, by
+    which the rest of the line is counted.
+    """
+    words = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    count = os.sysconf("SC_NPROCESSORS_ONLN")
+    return count * time.monotonic() - (int(words[4]) + int(words[5])) / _TICK
+
+
+def heard(child: Child, seconds: float = 5.0) -> str:
+    """The next message. Raises RuntimeError if there is none to come, too."""
+    text = child.hear(seconds)
+    if not text:
+        raise RuntimeError(f"process {child.pid} has ended, with {child.wait()}")
+    return text
+
+
+class Bench:
+    """The link, and the processes at its ends."""
+
+    def __init__(self, link: Link, rx: Child, tx: Child) -> None:
+        self.link, self.rx, self.tx = link, rx, tx
+        self._mtu, self._queue = link.spec.mtu, -1
+
+    def prepare(self, setting: Setting, way: str) -> None:
+        """Bring the link into shape."""
+        queue = BOUND if way == "zero-copy" else UNBOUND
+        if queue != self._queue:
+            self.link.steer(queue)
+            self._queue = queue
+        if setting.mtu != self._mtu:
+            for end in (self.link.tx, self.link.rx):
+                end.set(mtu=setting.mtu)
+            self._mtu = setting.mtu
+
+    def transfer(
+        self, setting: Setting, way: str, count: int, what: str, *, profile: bool = False
+    ) -> dict[str, Any]:
+        """Send that many bytes: what both ends say of it. Raises Failed, which says `what`."""
+        with failing(f"{way}, {setting}, {what}"):
+            return self._transfer(setting, way, count, profile=profile)
+
+    def _transfer(self, setting: Setting, way: str, count: int, *, profile: bool) -> dict[str, Any]:
+        self.prepare(setting, way)
+        order = {"way": way, "flows": setting.flows, "profile": profile}
+        self.rx.say(json.dumps(order))
+        order |= {"port": int(heard(self.rx)), "size": setting.size, "bytes": count}
+        self.tx.say(json.dumps(order))
+        self.tx.expect("connected")
+        self.rx.expect("ready")
+        before = busy()
+        self.tx.say("go")
+        found: dict[str, Any] = json.loads(heard(self.rx, _PATIENCE))
+        found |= json.loads(heard(self.tx, _PATIENCE))
+        found["machine"] = busy() - before
+        if found["bytes"] != count:
+            raise RuntimeError(f"{found['bytes']} bytes of {count} arrived")
+        return found
+
+    def measure(self, setting: Setting, way: str, number: int, count: int) -> Measurement:
+        """A transfer as a measurement."""
+        found = self.transfer(setting, way, count, f"round {number + 1}")
+        return Measurement(
+            way=way,
+            setting=setting,
+            round=number,
+            bytes=count,
+            seconds=found["end"] - found["begin"],
+            receiver=Cpu(**found["receiver"]),
+            sender=Cpu(**found["sender"]),
+            machine=found["machine"],
+            zero_copy=found.get("zero_copy", 0),
+            copied=found.get("copied", 0),
+            cqes=found.get("cqes", 0),
+            calls=found["calls"],
+            writes=found["writes"],
+            again=found["again"],
+        )
+
+    def calibrate(self, setting: Setting, seconds: float) -> int:
+        """How many bytes take so long, by the way that all are compared with.
+
+        By the better of two transfers that are not too short: a machine that is busy makes one
+        take longer now and then, none shorter.
+        """
+        count, best, enough = length(0, 0, setting), 0.0, 0
+        while enough < 2:
+            found = self.transfer(setting, BASE, count, "calibration")
+            took = found["end"] - found["begin"]
+            best = max(best, count / took)
+            enough += took >= seconds / 4
+            count = max(count, length(best, seconds / 2, setting))
+        return length(best, seconds, setting)
