@@ -20,6 +20,8 @@ BASE = "recv"
 # Bytes a write, connections at once, bytes a packet.
 SIZES, FLOWS, MTUS = (1 << 10, 8 << 10, 64 << 10), (1, 4), (1500, 9000)
 ROUNDS = 4  # or a multiple: see steps()
+_LARGEST, _FLOWS, _MTUS = 1 << 20, 16, (1280, 65535)
+_MOST = 8 << 30  # bytes of a measurement
 
 
 @dataclass(frozen=True, order=True)
@@ -50,6 +52,18 @@ def settings(
     """All combinations; those of an MTU lie together, as changing it takes a while."""
     found = product(sorted(set(mtus)), sorted(set(flows)), sorted(set(sizes)))
     return [Setting(*one) for one in found]
+
+
+def refused(sizes: Sequence[int], flows: Sequence[int], mtus: Sequence[int]) -> str:
+    """Why these cannot be measured, by the option's name; "" if they can, or are usual."""
+    for name, values, least, most in (
+        ("sizes", sizes, 1, _LARGEST),
+        ("flows", flows, 1, _FLOWS),
+        ("mtus", mtus, *_MTUS),
+    ):
+        if values and not least <= min(values) <= max(values) <= most:
+            return f"--{name}: from {least} to {most}"
+    return ""
 
 
 def orders(count: int) -> list[list[int]]:
@@ -84,7 +98,12 @@ def length(rate: float, seconds: float, setting: Setting) -> int:
     """
     unit = setting.flows * setting.size
     least = max(1 << 20, unit)
-    return -(-max(least, min(int(rate * seconds), 8 << 30)) // unit) * unit
+    return -(-max(least, min(int(rate * seconds), _MOST)) // unit) * unit
+
+
+def is_most(count: int) -> bool:
+    """Whether no measurement sends more, whatever the rate."""
+    return count >= _MOST
 
 
 def part(count: int, setting: Setting) -> int:

@@ -15,7 +15,19 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from lib.bench.case import FLOWS, MTUS, ROUNDS, SIZES, WAYS, Setting, length, part, settings, steps
+from lib.bench.case import (
+    FLOWS,
+    MTUS,
+    ROUNDS,
+    SIZES,
+    WAYS,
+    Setting,
+    length,
+    part,
+    refused,
+    settings,
+    steps,
+)
 from lib.child import Child
 from lib.cpus import allowed
 from lib.zctap import NoZctap, probe
@@ -78,9 +90,41 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def numbers(text: str) -> list[int]:
-    """Numbers with commas between them."""
-    return [int(word) for word in text.split(",")]
+def count(text: str) -> int:
+    """One at least. Raises ValueError."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def counts(text: str) -> list[int]:
+    """Such numbers, with commas between them. Raises ValueError."""
+    return [count(word) for word in text.split(",")]
+
+
+def moment(text: str) -> float:
+    """Seconds that a transfer can take before one believes it to hang. Raises ValueError."""
+    seconds = float(text)
+    if not 0.01 <= seconds <= 10:
+        raise ValueError(text)
+    return seconds
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    """The options; exits with 2 for those that make no sense."""
+    parser = argparse.ArgumentParser(prog="bench", description="ways to receive, measured")
+    add = parser.add_argument
+    add("--rounds", type=count, default=ROUNDS, help="measurements of each")
+    add("--seconds", type=moment, default=0.5, help="for a measurement (0.01 to 10)")
+    add("--sizes", type=counts, default=SIZES, help="bytes a write: 1024,65536")
+    add("--flows", type=counts, default=FLOWS, help="connections: 1,4")
+    add("--mtus", type=counts, default=MTUS, help="bytes a packet: 1500,9000")
+    add("--loop", action="store_true", help="a profile of the loop instead")
+    options = parser.parse_args(arguments)
+    if why := refused(options.sizes, options.flows, options.mtus):
+        parser.error(why)
+    return options
 
 
 def main(arguments: list[str]) -> int:
@@ -88,15 +132,9 @@ def main(arguments: list[str]) -> int:
 
     130 if it was interrupted.
     """
-    parser = argparse.ArgumentParser(prog="bench", description="ways to receive, measured")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="measurements of each")
-    parser.add_argument("--seconds", type=float, default=0.5, help="for a measurement")
-    parser.add_argument("--sizes", type=numbers, default=SIZES, help="bytes a write: 1024,65536")
-    parser.add_argument("--flows", type=numbers, default=FLOWS, help="connections: 1,4")
-    parser.add_argument("--mtus", type=numbers, default=MTUS, help="bytes a packet: 1500,9000")
-    parser.add_argument("--loop", action="store_true", help="a profile of the loop instead")
+    options = parsed(arguments)
     try:
-        return run(parser.parse_args(arguments))
+        return run(options)
     except (NoZctap, Unsupported, PermissionError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lib.bench.case import Setting
+from lib.bench.case import Setting, length
 from lib.child import Child, Hear, Say
 from netns import LinkSpec, Unsupported
 from selftests.zctap import bench
@@ -54,6 +54,34 @@ def test_a_failed_transfer_says_where(body: Any, said: str):
         link: Any = NoLink()
         with pytest.raises(Failed, match=f"{where}.*{said}"):
             Bench(link, rx, tx).measure(SETTING, "copied", 2, 1 << 20)
+
+
+@pytest.mark.parametrize("rate", [1.0, 1e6, 1e9, 1e13])
+def test_calibration_ends_at_any_rate(rate: float):
+    class Steady(Bench):
+        sent = 0
+
+        def transfer(self, setting: Setting, way: str, count: int, *_: Any, **__: Any) -> Any:
+            self.sent += 1
+            assert self.sent < 20
+            return {"begin": 1.0, "end": 1.0 + count / rate}
+
+    link: Any = NoLink()
+    nobody: Any = None
+    found = Steady(link, nobody, nobody).calibrate(SETTING, 0.5)
+    assert found == length(rate, 0.5, SETTING)
+
+
+@pytest.mark.parametrize(
+    "words", ["--rounds=0", "--sizes=0", "--flows=1,0", "--seconds=1e9", "--seconds=nan"]
+)
+def test_what_makes_no_sense_is_refused(words: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="2"):
+        bench.main([words])
+    assert "invalid" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        bench.main(["--mtus=100"])
+    assert "from 1280" in capsys.readouterr().err
 
 
 def test_what_cannot_be_had_and_an_interrupt_stay_what_they_are():
