@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from lib.bench.case import refused
 from lib.run import mutant_options, nic_options
 from lib.run.amounts import count, counts, size, sizes
 from lib.run.nic_options import Nic
@@ -186,6 +187,8 @@ def parse(argv: list[str]) -> Options:
     _check_bench(command, given)
     if command in ("demo", "bench") and words:
         raise Trouble(f"{command!r} takes no tests")
+    if command in ("demo", "bench"):
+        _check_program(command, given)
     if command not in ("run", "contract", "timing", "demo", "bench") and given.host:
         raise Trouble(f"--host does not go with {command!r}")
     if command == "self" and words:
@@ -256,14 +259,28 @@ def _check_bench(command: str, given: argparse.Namespace) -> None:
     own = given.rounds or given.sizes or given.flows or given.mtus or given.loop
     if own and command != "bench":
         raise Trouble("--rounds, --sizes, --flows, --mtus and --loop go with 'bench'")
-    if max(given.sizes, default=0) > 1 << 20:
-        raise Trouble("--sizes: a write has 1 MiB at most")
-    if max(given.flows, default=0) > 16:
-        raise Trouble("--flows: 16 at most")
-    if given.mtus and not 1280 <= min(given.mtus) <= max(given.mtus) <= 65535:
-        raise Trouble("--mtus: from 1280 to 65535")
+    if why := refused(given.sizes, given.flows, given.mtus):
+        raise Trouble(why)
+    if given.loop and given.rounds:
+        raise Trouble("--loop makes one profile of each way: no --rounds")
     if given.loop and (given.json or given.html):
         raise Trouble("--loop prints its profile: no --json, no --html")
+
+
+def _check_program(command: str, given: argparse.Namespace) -> None:
+    """Raise Trouble for what is of tests, with what runs none of them."""
+    of_tests = {
+        "-k": given.keyword is not None,
+        "-m": given.markers is not None,
+        "-j": given.jobs is not None,
+        "--seed": given.seed is not None,
+        "--timeout": given.timeout is not None,
+        "--only": given.only,
+        "--kmemleak": given.kmemleak,
+    }
+    for name, is_given in of_tests.items():
+        if is_given:
+            raise Trouble(f"{name} is of tests; {command!r} runs none")
 
 
 def _kmemleak(given: argparse.Namespace, paths: list[str]) -> str:
