@@ -96,6 +96,8 @@ class Follower:
 def run(options: Options, place: Place) -> int:
     """Measure, and report; return the exit status. Raises Trouble."""
     started, follower = time.monotonic(), Follower()
+    if options.profile == "debug" and not options.host:
+        say("bench: a debug kernel: its figures mean nothing, ratios included")
     try:
         status = place.run("selftests.zctap.bench", _arguments(options), follower.feed)
     finally:

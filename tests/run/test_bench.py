@@ -99,6 +99,11 @@ def test_what_cannot_run_says_why(text: bytes, capsys: pytest.CaptureFixture[str
     assert (printed.out, printed.err) == ("", "bench: no zctap in this kernel\n")
 
 
+def test_a_debug_kernel_is_warned_of(capsys: pytest.CaptureFixture[str]):
+    bench.run(parse(["bench", "--profile", "debug"]), Canned(b""))
+    assert "a debug kernel" in capsys.readouterr().err
+
+
 def test_profile_keeps_its_lines(capsys: pytest.CaptureFixture[str]):
     event = {"ev": "profile", "way": "copied", "setting": "s", "bytes": 1, "text": "one\ntwo"}
     bench.run(parse(["bench", "--loop"]), Canned(json.dumps(event).encode() + b"\n"))
