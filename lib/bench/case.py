@@ -11,8 +11,8 @@ from lib.sizes import size_of
 
 # The first is what the others are compared with.
 WAYS = {
-    "recv": "recv(2), buffers of 64 KiB",
-    "uring": "io_uring RECV, multishot, buffers of 64 KiB",
+    "recv": "recv(2), 16 buffers of 64 KiB by turns",
+    "uring": "io_uring RECV, multishot, 16 buffers of 64 KiB",
     "copied": "RECV_ZC of a queue that is not bound: everything is copied",
     "zero-copy": "RECV_ZC of a queue that is bound to the region",
 }
