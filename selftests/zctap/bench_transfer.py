@@ -3,20 +3,18 @@
 
 import contextlib
 import json
-import os
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from lib.bench.case import BASE, Setting, is_most, length
 from lib.bench.measurement import Cpu, Measurement
+from lib.bench.processors import between, moment
 from lib.child import Child
+from lib.cpus import allowed
 from lib.zctap import NoZctap
 from netns import Link, Unsupported
 from selftests.zctap.bench_ends import BOUND, UNBOUND
 
-_TICK = os.sysconf("SC_CLK_TCK")
 _PATIENCE = 20.0  # for a transfer, on a fast machine (s)
 
 
@@ -37,17 +35,6 @@ def failing(where: str) -> Iterator[None]:
         raise Failed(f"{where}: {said[-1]}") from error
 
 
-def busy() -> float:
-    """CPU time of the whole machine since whenever (s), interrupts included.
-
-    By the time that it was not idle, as a busy host takes timer interrupts from its guests, by
-    which the rest of the line is counted.
-    """
-    words = Path("/proc/stat").read_text().split("\n", 1)[0].split()
-    count = os.sysconf("SC_NPROCESSORS_ONLN")
-    return count * time.monotonic() - (int(words[4]) + int(words[5])) / _TICK
-
-
 def heard(child: Child, seconds: float = 5.0) -> str:
     """The next message. Raises RuntimeError if there is none to come, too."""
     text = child.hear(seconds)
@@ -61,6 +48,7 @@ class Bench:
 
     def __init__(self, link: Link, rx: Child, tx: Child) -> None:
         self.link, self.rx, self.tx = link, rx, tx
+        self._cpus = allowed()  # as bench_ends.py shares them out
         self._mtu, self._queue = link.spec.mtu, -1
 
     def prepare(self, setting: Setting, way: str) -> None:
@@ -89,11 +77,11 @@ class Bench:
         self.tx.say(json.dumps(order))
         self.tx.expect("connected")
         self.rx.expect("ready")
-        before = busy()
+        before = moment()
         self.tx.say("go")
         found: dict[str, Any] = json.loads(heard(self.rx, _PATIENCE))
         found |= json.loads(heard(self.tx, _PATIENCE))
-        found["machine"] = busy() - before
+        found["machine"] = between(before, moment(), receiver=self._cpus[-1], sender=self._cpus[0])
         if found["bytes"] != count:
             raise RuntimeError(f"{found['bytes']} bytes of {count} arrived")
         return found

@@ -8,14 +8,16 @@ import pytest
 
 from lib.bench.case import Setting
 from lib.bench.measurement import GIB, Cpu, Measurement
+from lib.bench.processors import Machine
 from lib.bench.summary import Spread, summary
 from lib.bench.table import table
 from lib.report.page.bench import render
 from tests.report.test_page import Elements
 
 ONE = Setting(1500, 1, 65536)
+MACHINE = Machine(elapsed=4.0, cpus=2, busy=4.0, receiver=3.0, sender=1.0, stolen=0.0)
 BASE = Measurement(
-    "recv", ONE, 0, GIB, 2.0, Cpu(0.5, 1.5), Cpu(0, 1), 4.0, 0, 0, 0, 16384, 16384, 0
+    "recv", ONE, 0, GIB, 2.0, Cpu(0.5, 1.5), Cpu(0, 1), MACHINE, 0, 0, 0, 16384, 16384, 0
 )
 
 
@@ -67,11 +69,28 @@ def test_measurements_travel_as_json():
 def test_table():
     lines = table(summary(found())).splitlines()
     assert lines[3] == "64 KiB writes, 1 flow, MTU 1500"
-    assert lines[4].split()[:4] == ["recv", "1.00", "[1.00", "1.00]"]
-    assert lines[5].split()[:4] == ["zero-copy", "2.00", "[2.00", "2.00]"]
+    assert lines[4].split()[:5] == ["recv", "3", "1.00", "[1.00", "1.00]"]
+    assert lines[5].split()[:5] == ["zero-copy", "3", "2.00", "[2.00", "2.00]"]
     assert "0.25+0.75" in lines[5]
+    assert "75%*" in lines[5]
     assert lines[7] == "64 KiB writes, 4 flows, MTU 1500"
-    assert lines[8].split()[1] == "-"
+    assert lines[8].split()[2] == "-"
+
+
+def test_table_fits_a_terminal_of_a_slow_machine():
+    slow = replace(BASE, seconds=300.0, sender=Cpu(98.76, 98.76), receiver=Cpu(98.76, 98.76))
+    some = replace(slow, way="zero-copy", copied=GIB, cqes=123456, calls=123456, again=12345)
+    text = table(summary([slow, some]))
+    rows = text[: text.index("recv: ")].splitlines()
+    assert max(map(len, rows)) <= 150
+    assert len({len(row) for row in rows[4:6]}) == 1
+
+
+def test_what_the_host_has_stolen_is_said():
+    assert "The host has taken" not in table(summary([BASE]))
+    stolen = replace(BASE, machine=replace(MACHINE, stolen=0.2))
+    assert "The host has taken up to 2.5% of the CPUs' time" in table(summary([stolen]))
+    assert "2.5%" in render({"kernel": "6.1"}, summary([stolen]), [stolen])
 
 
 def test_page_is_all_there_and_escaped():

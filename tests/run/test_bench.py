@@ -10,6 +10,7 @@ import pytest
 
 from lib.bench.case import WAYS, Setting
 from lib.bench.measurement import Cpu, Measurement
+from lib.bench.processors import Machine
 from lib.run import bench
 from lib.run.options import parse
 from lib.run.program import Feed
@@ -18,8 +19,8 @@ from lib.trouble import Trouble
 
 def line(way: str, number: int) -> bytes:
     setting = Setting(1500, 1, 65536)
-    cpu = Cpu(0.1, 0.2)
-    one = Measurement(way, setting, number, 1 << 20, 0.5, cpu, cpu, 1.0, 0, 0, 16, 4, 16, 0)
+    cpu, machine = Cpu(0.1, 0.2), Machine(0.5, 2, 0.9, 0.5, 0.4, 0)
+    one = Measurement(way, setting, number, 1 << 20, 0.5, cpu, cpu, machine, 0, 0, 16, 4, 16, 0)
     return json.dumps({"ev": "measurement", **json.loads(one.to_json())}).encode() + b"\n"
 
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from lib.bench.case import WAYS, Setting
 from lib.bench.measurement import Measurement
 from lib.bench.summary import Row, Spread
-from lib.bench.table import CAVEAT, HEAD, NOTES, cells
+from lib.bench.table import CAVEAT, HEAD, cells, notes
 from lib.report.page import boxes, plot
 from lib.report.page.template import environment
 from lib.report.series import Series
@@ -36,7 +36,7 @@ def render(facts: Mapping[str, str], rows: Sequence[Row], found: Sequence[Measur
         .render(
             facts={name: value for name, value in facts.items() if value},
             caveat=CAVEAT,
-            notes=NOTES,
+            notes=notes(rows),
             head=HEAD,
             ways=WAYS,
             tables=[
