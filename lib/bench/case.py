@@ -17,8 +17,11 @@ WAYS = {
     "zero-copy": "RECV_ZC of a queue that is bound to the region",
 }
 BASE = "recv"
-# Bytes a write, connections at once, bytes a packet.
-SIZES, FLOWS, MTUS = (1 << 10, 8 << 10, 64 << 10), (1, 4), (1500, 9000)
+# Bytes a write, connections at once.
+SIZES, FLOWS = (8 << 10, 64 << 10), (1, 4)
+# MTU, and whether the sender hands the link frames of up to 64 KiB (TSO): small frames, frames
+# with just a page of payload (behind 20 bytes of IPv4 and 32 of TCP), and large ones.
+LINKS = ((1500, False), (4096 + 52, False), (1500, True))
 ROUNDS = 4  # or a multiple: see steps()
 _LARGEST, _FLOWS, _MTUS = 1 << 20, 16, (1280, 65535)
 _MOST = 8 << 30  # bytes of a measurement
@@ -29,12 +32,18 @@ class Setting:
     """What the sender does, and what the link takes."""
 
     mtu: int
+    tso: bool
     flows: int
     size: int
 
+    @property
+    def link(self) -> str:
+        """What the link takes."""
+        return f"MTU {self.mtu}, TSO {'on' if self.tso else 'off'}"
+
     def __str__(self) -> str:
         flows = "1 flow" if self.flows == 1 else f"{self.flows} flows"
-        return f"{size_of(self.size)} writes, {flows}, MTU {self.mtu}"
+        return f"{size_of(self.size)} writes, {flows}, {self.link}"
 
 
 @dataclass(frozen=True)
@@ -47,11 +56,30 @@ class Step:
 
 
 def settings(
-    sizes: Iterable[int] = SIZES, flows: Iterable[int] = FLOWS, mtus: Iterable[int] = MTUS
+    sizes: Iterable[int] = (),
+    flows: Iterable[int] = (),
+    mtus: Iterable[int] = (),
+    tso: Iterable[bool] = (),
 ) -> list[Setting]:
-    """All combinations; those of an MTU lie together, as changing it takes a while."""
-    found = product(sorted(set(mtus)), sorted(set(flows)), sorted(set(sizes)))
-    return [Setting(*one) for one in found]
+    """All combinations, of the usual values where none are given.
+
+    Those of a link lie together, as changing it takes a while.
+    """
+    mtus, tso = set(mtus), set(tso)
+    links = set(LINKS)
+    if mtus or tso:
+        usual = ({mtu for mtu, _ in LINKS}, {False, True})
+        links = set(product(mtus or usual[0], tso or usual[1]))
+    found = product(sorted(links), sorted(set(flows) or FLOWS), sorted(set(sizes) or SIZES))
+    return [Setting(*link, *rest) for link, *rest in found]
+
+
+def switched(text: str) -> tuple[bool, ...]:
+    """Return "on" and "off", with commas between them. Raises ValueError for anything else."""
+    words = text.split(",")
+    if not {*words} <= {"on", "off"}:
+        raise ValueError(text)
+    return tuple(word == "on" for word in words)
 
 
 def refused(sizes: Sequence[int], flows: Sequence[int], mtus: Sequence[int]) -> str:

@@ -141,4 +141,6 @@ def _arguments(options: Options) -> list[str]:
     for name in ("sizes", "flows", "mtus"):
         if values := getattr(options, name):
             words.append(f"--{name}={','.join(map(str, values))}")
+    if options.tso:
+        words.append(f"--tso={','.join('on' if tso else 'off' for tso in options.tso)}")
     return [*words, "--loop"] if options.loop else words

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from lib.bench.case import refused
+from lib.bench.case import refused, switched
 from lib.run import mutant_options, nic_options
 from lib.run.amounts import count, counts, size, sizes
 from lib.run.nic_options import Nic
@@ -49,12 +49,13 @@ class Options:
     # demo: the length of the stream (0: its default), and how many frames to show one by one.
     bytes: int = 0
     dump: int = 0
-    # bench: measurements of each (0: as many as usual), bytes a write, connections, bytes a packet
-    # ((): the usual ones), or a profile of the loop.
+    # bench: measurements of each (0: as many as usual), bytes a write, connections, bytes a packet,
+    # frames of up to 64 KiB or not ((): the usual ones), or a profile of the loop.
     rounds: int = 0
     sizes: tuple[int, ...] = ()
     flows: tuple[int, ...] = ()
     mtus: tuple[int, ...] = ()
+    tso: tuple[bool, ...] = ()
     loop: bool = False
     install: bool = True
     snapshot: bool = True
@@ -164,6 +165,7 @@ def parse(argv: list[str]) -> Options:
     )
     add("--flows", type=counts, default=(), metavar="N,...", help="bench: connections at once")
     add("--mtus", type=counts, default=(), metavar="N,...", help="bench: bytes a packet")
+    add("--tso", type=switched, default=(), metavar="on,off", help="bench: frames of 64 KiB")
     add("--loop", action="store_true", help="bench: a profile of the receive loop instead")
     mutant_options.add_to(parser)
     nic_options.add_to(parser)
@@ -226,6 +228,7 @@ def parse(argv: list[str]) -> Options:
         sizes=given.sizes,
         flows=given.flows,
         mtus=given.mtus,
+        tso=given.tso,
         loop=given.loop,
         install=not given.no_install,
         snapshot=not given.no_snapshot,
@@ -256,9 +259,9 @@ def parse(argv: list[str]) -> Options:
 
 def _check_bench(command: str, given: argparse.Namespace) -> None:
     """Raise Trouble for what only `bench` has, and for what it cannot measure."""
-    own = given.rounds or given.sizes or given.flows or given.mtus or given.loop
+    own = given.rounds or given.sizes or given.flows or given.mtus or given.tso or given.loop
     if own and command != "bench":
-        raise Trouble("--rounds, --sizes, --flows, --mtus and --loop go with 'bench'")
+        raise Trouble("--rounds, --sizes, --flows, --mtus, --tso and --loop go with 'bench'")
     if why := refused(given.sizes, given.flows, given.mtus):
         raise Trouble(why)
     if given.loop and given.rounds:

@@ -16,10 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lib.bench.case import (
-    FLOWS,
-    MTUS,
     ROUNDS,
-    SIZES,
     WAYS,
     Setting,
     length,
@@ -27,6 +24,7 @@ from lib.bench.case import (
     refused,
     settings,
     steps,
+    switched,
 )
 from lib.child import Child
 from lib.cpus import allowed
@@ -75,7 +73,7 @@ def profile_all(bench: Bench, wanted: Sequence[Setting], options: argparse.Names
 def run(options: argparse.Namespace) -> int:
     """Set up, measure, and take everything down."""
     zctap = probe()
-    wanted = settings(options.sizes, options.flows, options.mtus)
+    wanted = settings(options.sizes, options.flows, options.mtus, options.tso)
     spec = LinkSpec(mtu=wanted[0].mtu)
     with contextlib.ExitStack() as undo:
         with failing("set-up"):
@@ -117,9 +115,10 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--rounds", type=count, default=ROUNDS, help="measurements of each")
     add("--seconds", type=moment, default=0.5, help="for a measurement (0.01 to 10)")
-    add("--sizes", type=counts, default=SIZES, help="bytes a write: 1024,65536")
-    add("--flows", type=counts, default=FLOWS, help="connections: 1,4")
-    add("--mtus", type=counts, default=MTUS, help="bytes a packet: 1500,9000")
+    add("--sizes", type=counts, default=(), help="bytes a write: 1024,65536")
+    add("--flows", type=counts, default=(), help="connections: 1,4")
+    add("--mtus", type=counts, default=(), help="bytes a packet: 1500,9000")
+    add("--tso", type=switched, default=(), help="frames of up to 64 KiB: on,off")
     add("--loop", action="store_true", help="a profile of the loop instead")
     options = parser.parse_args(arguments)
     if why := refused(options.sizes, options.flows, options.mtus):

@@ -13,6 +13,7 @@ from lib.child import Child
 from lib.cpus import allowed
 from lib.zctap import NoZctap
 from netns import Link, Unsupported
+from netns.ethtool import set_offload
 from selftests.zctap.bench_ends import BOUND, UNBOUND
 
 _PATIENCE = 20.0  # for a transfer, on a fast machine (s)
@@ -50,6 +51,7 @@ class Bench:
         self.link, self.rx, self.tx = link, rx, tx
         self._cpus = allowed()  # as bench_ends.py shares them out
         self._mtu, self._queue = link.spec.mtu, -1
+        self._tso = True  # as on any veth
 
     def prepare(self, setting: Setting, way: str) -> None:
         """Bring the link into shape."""
@@ -61,6 +63,11 @@ class Bench:
             for end in (self.link.tx, self.link.rx):
                 end.set(mtu=setting.mtu)
             self._mtu = setting.mtu
+        if setting.tso != self._tso:
+            # TCP makes large ones all the same: without TSO they are cut before the link.
+            for name in ("gso", "tso"):
+                set_offload(self.link.tx, name, setting.tso)
+            self._tso = setting.tso
 
     def transfer(
         self, setting: Setting, way: str, count: int, what: str, *, profile: bool = False

@@ -14,7 +14,7 @@ from lib.bench.table import table
 from lib.report.page.bench import render
 from tests.report.test_page import Elements
 
-ONE = Setting(1500, 1, 65536)
+ONE = Setting(1500, True, 1, 65536)
 MACHINE = Machine(elapsed=4.0, cpus=2, busy=4.0, receiver=3.0, sender=1.0, stolen=0.0)
 BASE = Measurement(
     "recv", ONE, 0, GIB, 2.0, Cpu(0.5, 1.5), Cpu(0, 1), MACHINE, 0, 0, 0, 16384, 16384, 0
@@ -68,12 +68,12 @@ def test_measurements_travel_as_json():
 
 def test_table():
     lines = table(summary(found())).splitlines()
-    assert lines[3] == "64 KiB writes, 1 flow, MTU 1500"
+    assert lines[3] == "64 KiB writes, 1 flow, MTU 1500, TSO on"
     assert lines[4].split()[:5] == ["recv", "3", "1.00", "[1.00", "1.00]"]
     assert lines[5].split()[:5] == ["zero-copy", "3", "2.00", "[2.00", "2.00]"]
     assert "0.25+0.75" in lines[5]
     assert "75%*" in lines[5]
-    assert lines[7] == "64 KiB writes, 4 flows, MTU 1500"
+    assert lines[7] == "64 KiB writes, 4 flows, MTU 1500, TSO on"
     assert lines[8].split()[2] == "-"
 
 

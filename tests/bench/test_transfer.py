@@ -12,7 +12,7 @@ from netns import LinkSpec, Unsupported
 from selftests.zctap import bench
 from selftests.zctap.bench_transfer import Bench, Failed, failing
 
-SETTING = Setting(1500, 1, 65536)
+SETTING = Setting(1500, True, 1, 65536)
 
 
 class NoLink:
@@ -49,7 +49,7 @@ def odd(say: Say, hear: Hear) -> None:
     [(gone, "has ended, with 3"), (broken, "OSError: no region"), (odd, "invalid literal for int")],
 )
 def test_a_failed_transfer_says_where(body: Any, said: str):
-    where = "^copied, 64 KiB writes, 1 flow, MTU 1500, round 3: "
+    where = "^copied, 64 KiB writes, 1 flow, MTU 1500, TSO on, round 3: "
     with Child(body) as rx, Child(silent) as tx:
         link: Any = NoLink()
         with pytest.raises(Failed, match=f"{where}.*{said}"):

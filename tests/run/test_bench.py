@@ -18,7 +18,7 @@ from lib.trouble import Trouble
 
 
 def line(way: str, number: int) -> bytes:
-    setting = Setting(1500, 1, 65536)
+    setting = Setting(1500, True, 1, 65536)
     cpu, machine = Cpu(0.1, 0.2), Machine(0.5, 2, 0.9, 0.5, 0.4, 0)
     one = Measurement(way, setting, number, 1 << 20, 0.5, cpu, cpu, machine, 0, 0, 16, 4, 16, 0)
     return json.dumps({"ev": "measurement", **json.loads(one.to_json())}).encode() + b"\n"
@@ -53,11 +53,22 @@ def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     text = PLAN + b"".join(line(way, number) for number in range(2) for way in WAYS)
     place = Canned(text + b"a warning\x1b\n")
     files = (tmp_path / "x.json", tmp_path / "x.html")
-    asked = ["--rounds", "2", "--sizes", "64K", "--json", str(files[0]), "--html", str(files[1])]
+    asked = [
+        "--rounds",
+        "2",
+        "--sizes",
+        "64K",
+        "--tso",
+        "off,on",
+        "--json",
+        str(files[0]),
+        "--html",
+        str(files[1]),
+    ]
     assert bench.run(parse(["bench", *asked]), place) == 0
-    assert place.arguments == ["--rounds=2", "--sizes=65536"]
+    assert place.arguments == ["--rounds=2", "--sizes=65536", "--tso=off,on"]
     printed = capsys.readouterr()
-    assert "64 KiB writes, 1 flow, MTU 1500" in printed.out
+    assert "64 KiB writes, 1 flow, MTU 1500, TSO on" in printed.out
     assert printed.err == "a warning?\n"
     report = json.loads(files[0].read_text())
     assert len(report["measurements"]) == 8

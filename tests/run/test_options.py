@@ -98,6 +98,8 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["bench", "--sizes", "2M"], "--sizes: from 1 to 1048576"),
         (["bench", "--flows", "99"], "--flows: from 1 to 16"),
         (["bench", "--mtus", "1500,100"], "--mtus: from 1280 to 65535"),
+        (["bench", "--tso", "on,maybe"], "invalid switched value: 'on,maybe'"),
+        (["--tso", "on"], "go with 'bench'"),
         (["bench", "-k", "x"], "-k is of tests; 'bench' runs none"),
         (["bench", "--seed", "0"], "--seed is of tests"),
         (["bench", "--timeout", "5"], "--timeout is of tests"),

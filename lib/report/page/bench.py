@@ -53,10 +53,10 @@ def render(facts: Mapping[str, str], rows: Sequence[Row], found: Sequence[Measur
 
 
 def _figures(title: str, rows: Sequence[Row]) -> list[boxes.Boxes]:
-    """One for each MTU and number of flows: a group for each size of a write."""
+    """One for each link and number of flows: a group for each size of a write."""
     unit, pick = _FIGURES[title]
     figures = []
-    for (mtu, flows), some in groupby(rows, lambda row: (row.setting.mtu, row.setting.flows)):
+    for (link, flows), some in groupby(rows, lambda row: (row.setting.link, row.setting.flows)):
         groups = []
         for size, few in groupby(some, lambda row: row.setting.size):
             drawn = [
@@ -65,7 +65,7 @@ def _figures(title: str, rows: Sequence[Row]) -> list[boxes.Boxes]:
                 if (spread := pick(row)) is not None
             ]
             groups.append((f"{size_of(size)} writes", drawn))
-        figures.append(boxes.boxes(f"MTU {mtu}, flows: {flows}", unit, groups))
+        figures.append(boxes.boxes(f"{link}, flows: {flows}", unit, groups))
     return figures
 
 
