@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from lib.bench.case import Setting
 from lib.bench.processors import Machine
 
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ class Measurement:
 
     @property
     def goodput(self) -> float:
-        """GiB/s."""
-        return self.bytes / self.seconds / GIB
+        """MiB/s."""
+        return self.bytes / self.seconds / MIB
 
     def per_gib(self, amount: float) -> float:
         """So much of anything, for each GiB that came."""

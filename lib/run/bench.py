@@ -118,7 +118,7 @@ def _report(options: Options, follower: Follower, facts: dict[str, str]) -> None
         print(*map(clean, profile["text"].strip().splitlines()), sep="\n", end="\n\n")
     rows = summary(follower.found)
     if rows:
-        print(table(rows))
+        print(environment(facts), table(rows), sep="\n\n")
     if follower.missing:
         print(*([""] if rows else []), follower.missing, sep="\n")
     if not follower.total:
@@ -134,6 +134,12 @@ def _report(options: Options, follower: Follower, facts: dict[str, str]) -> None
         outputs.write(options.json, json.dumps(report, indent=1).encode() + b"\n")
     if options.html:
         outputs.write(options.html, page.render(facts, rows, follower.found).encode())
+
+
+def environment(facts: dict[str, str]) -> str:
+    """A line: what no figure means anything without."""
+    on = facts.get("machine") or facts.get("host", "")
+    return f"Linux {facts['kernel']}, profile {facts.get('profile', '?')}; {on}"
 
 
 def _arguments(options: Options) -> list[str]:

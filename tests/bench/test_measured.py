@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lib.bench.case import Setting
+from lib.bench.case import WAYS, Setting
 from lib.bench.measurement import GIB, Cpu, Measurement
 from lib.bench.processors import Machine
 from lib.bench.summary import Spread, summary
@@ -51,7 +51,7 @@ def test_ratios_are_taken_round_by_round():
     # The same in each round, whatever the machine did.
     assert zero.ratios["goodput"] == Spread(2.0, 2.0, 2.0, 2.0, 2.0)
     assert zero.ratios["receiver"].median == 0.5
-    assert base.metrics["goodput"].median == pytest.approx(1 / 3)
+    assert base.metrics["goodput"].median == pytest.approx(1024 / 3)
     assert zero.metrics["copied share"].median == pytest.approx(1024 / GIB)
     assert other.ratios == {}
 
@@ -91,6 +91,15 @@ def test_what_the_host_has_stolen_is_said():
     stolen = replace(BASE, machine=replace(MACHINE, stolen=0.2))
     assert "The host has taken up to 2.5% of the CPUs' time" in table(summary([stolen]))
     assert "2.5%" in render({"kernel": "6.1"}, summary([stolen]), [stolen])
+
+
+def test_goodput_is_in_one_unit():
+    rounds = [replace(BASE, way=way, round=at) for way in WAYS for at in range(2)]
+    assert summary(rounds)[0].metrics["goodput"].median == 512.0
+    assert " 512 " in table(summary(rounds))
+    text = render({"kernel": "6.1"}, summary(rounds), rounds)
+    assert "GiB/s" not in text
+    assert text.count("512, quartiles 512 and 512") == len(WAYS)
 
 
 def test_page_is_all_there_and_escaped():

@@ -27,7 +27,7 @@ def line(way: str, number: int) -> bytes:
 class Canned:
     """A place where these lines are printed, in pieces that end anywhere."""
 
-    facts = {"machine": "none"}
+    facts = {"machine": "QEMU, KVM; 2 processors", "profile": "plain"}
 
     def __init__(
         self, text: bytes, status: int = 0, raises: type[BaseException] | None = None
@@ -68,6 +68,7 @@ def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert bench.run(parse(["bench", *asked]), place) == 0
     assert place.arguments == ["--rounds=2", "--sizes=65536", "--tso=off,on"]
     printed = capsys.readouterr()
+    assert printed.out.startswith("Linux 6.1, profile plain; QEMU, KVM; 2 processors\n\n")
     assert "64 KiB writes, 1 flow, MTU 1500, TSO on" in printed.out
     assert printed.err == "a warning?\n"
     report = json.loads(files[0].read_text())

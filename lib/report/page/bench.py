@@ -23,7 +23,7 @@ _FIGURES: dict[str, tuple[str, Pick]] = {
     "Goodput": ("ratio to recv(2)", lambda row: row.ratios.get("goodput")),
     "Receiver's CPU time": ("ratio to recv(2)", lambda row: row.ratios.get("receiver")),
     "CPU time of the machine": ("ratio to recv(2)", lambda row: row.ratios.get("machine")),
-    "Goodput, absolute": ("GiB/s", lambda row: row.metrics["goodput"]),
+    "Goodput, absolute": ("MiB/s", lambda row: row.metrics["goodput"]),
     "Receiver's CPU time, absolute": ("s/GiB", lambda row: row.metrics["receiver"]),
 }
 
@@ -78,7 +78,7 @@ def _by_setting(found: Sequence[Measurement]) -> tuple[list[Setting], list[list[
 
 def _round_plot(setting: Setting, found: Sequence[Measurement]) -> plot.Plot | None:
     """Goodput by round, of the rounds that all ways have; None if they are less than two."""
-    of = {(one.way, one.round): round(1024 * one.goodput, 1) for one in found}
+    of = {(one.way, one.round): round(one.goodput, 1) for one in found}
     last = max(one.round for one in found) + 1
     whole = [at for at in range(last) if all((way, at) in of for way in WAYS)]
     if len(whole) < 2:
