@@ -33,6 +33,7 @@ class Follower:
     def __init__(self) -> None:
         self.found: list[Measurement] = []
         self.profiles: list[dict[str, str]] = []
+        self.remarks: list[str] = []
         self.kernel, self.total = "", 0
         self._rest = b""
         self._started = self._shown = time.monotonic()
@@ -53,6 +54,9 @@ class Follower:
                 self._progress()
             elif kind == "profile":
                 self.profiles.append({name: str(value) for name, value in event.items()})
+            elif kind == "remark":
+                self.remarks.append(clean(str(event["text"])))
+                say(f"bench: {self.remarks[-1]}")
             elif kind == "plan":
                 self._begin(str(event["kernel"]), int(event["total"]))
         except (ValueError, TypeError, KeyError, AttributeError):
@@ -107,6 +111,8 @@ def run(options: Options, place: Place) -> int:
         facts["wall time"] = clock(time.monotonic() - started)
         if follower.missing:
             facts["incomplete"] = follower.missing
+        if follower.remarks:
+            facts["remarks"] = "; ".join(follower.remarks)
         _report(options, follower, facts)
     return status or int(bool(follower.missing))
 
@@ -137,9 +143,10 @@ def _report(options: Options, follower: Follower, facts: dict[str, str]) -> None
 
 
 def environment(facts: dict[str, str]) -> str:
-    """A line: what no figure means anything without."""
+    """A line, or two: what no figure means anything without."""
     on = facts.get("machine") or facts.get("host", "")
-    return f"Linux {facts['kernel']}, profile {facts.get('profile', '?')}; {on}"
+    line = f"Linux {facts['kernel']}, profile {facts.get('profile', '?')}; {on}"
+    return "\n".join([line, *filter(None, [facts.get("remarks")])])
 
 
 def _arguments(options: Options) -> list[str]:

@@ -40,6 +40,11 @@ def tell(ev: str, **fields: Any) -> None:
     print(json.dumps({"ev": ev, **fields}), flush=True)
 
 
+def remark(text: str) -> None:
+    """Say what who reads the figures has to know."""
+    tell("remark", text=text)
+
+
 def measure_all(bench: Bench, wanted: Sequence[Setting], options: argparse.Namespace) -> None:
     """Everything, a line each."""
     tell("plan", total=len(wanted) * len(WAYS) * options.rounds, kernel=os.uname().release)
@@ -80,7 +85,12 @@ def run(options: argparse.Namespace) -> int:
             link = undo.enter_context(Link(spec))
             link.steer(UNBOUND)
             # Else acknowledgements are worked off, and data sent, on the receiver's CPU time.
-            receive_on(link.tx, allowed()[0])
+            if not receive_on(link.tx, allowed()[0]):
+                remark(
+                    "no RPS in this kernel: acknowledgements are taken in on the receiver's time"
+                )
+            if len(allowed()) == 1:
+                remark("one CPU to run on: receiver and sender share it")
             tx = undo.enter_context(Child(sender(link)))
             rx = undo.enter_context(Child(receiver(link, zctap)))
             rx.expect("made")

@@ -112,6 +112,17 @@ def test_what_cannot_run_says_why(text: bytes, capsys: pytest.CaptureFixture[str
     assert (printed.out, printed.err) == ("", "bench: no zctap in this kernel\n")
 
 
+def test_remarks_are_said_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    text = b'{"ev": "remark", "text": "one CPU"}\n' + PLAN
+    text += b"".join(line(way, number) for number in range(2) for way in WAYS)
+    report = tmp_path / "x.json"
+    assert bench.run(parse(["bench", "--json", str(report)]), Canned(text)) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "bench: one CPU\n"
+    assert printed.out.splitlines()[1] == "one CPU"
+    assert json.loads(report.read_text())["facts"]["remarks"] == "one CPU"
+
+
 def test_a_debug_kernel_is_warned_of(capsys: pytest.CaptureFixture[str]):
     bench.run(parse(["bench", "--profile", "debug"]), Canned(b""))
     assert "a debug kernel" in capsys.readouterr().err
