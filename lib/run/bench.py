@@ -35,6 +35,7 @@ class Follower:
         self.profiles: list[dict[str, str]] = []
         self.remarks: list[str] = []
         self.kernel, self.total = "", 0
+        self._steps = self._done = 0  # calibrations included
         self._rest = b""
         self._started = self._shown = time.monotonic()
         self._bar: tqdm[NoReturn] | None = None
@@ -54,32 +55,37 @@ class Follower:
                 self._progress()
             elif kind == "profile":
                 self.profiles.append({name: str(value) for name, value in event.items()})
+                self._progress()
+            elif kind == "calibrated":
+                self._progress()
             elif kind == "remark":
                 self.remarks.append(clean(str(event["text"])))
                 say(f"bench: {self.remarks[-1]}")
             elif kind == "plan":
-                self._begin(str(event["kernel"]), int(event["total"]))
+                self.kernel, self.total = str(event["kernel"]), int(event["total"])
+                self._begin(self.total + int(event["calibrations"]))
         except (ValueError, TypeError, KeyError, AttributeError):
             # What is wrong there, in words.
             say(clean(line))
 
-    def _begin(self, kernel: str, total: int) -> None:
-        self.kernel, self.total = kernel, total
+    def _begin(self, steps: int) -> None:
+        self._steps = steps
         self._started = self._shown = time.monotonic()
         if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             self._bar = tqdm(
-                total=total, desc="bench", bar_format=_BAR, leave=False, dynamic_ncols=True
+                total=steps, desc="bench", bar_format=_BAR, leave=False, dynamic_ncols=True
             )
             say_by(lambda line: tqdm.write(line, file=sys.stderr))
 
     def _progress(self) -> None:
-        done, now = len(self.found), time.monotonic()
+        self._done += 1
+        now = time.monotonic()
         if self._bar is not None:
-            self._bar.update(done - self._bar.n)
+            self._bar.update()
         elif now - self._shown > _LOG_EVERY:
             self._shown = now
-            left = (self.total - done) * (now - self._started) / done
-            say(f"bench: {done} of {self.total}, {clock(left)} left")
+            left = (self._steps - self._done) * (now - self._started) / self._done
+            say(f"bench: {self._done} of {self._steps}, {clock(left)} left")
 
     @property
     def missing(self) -> str:

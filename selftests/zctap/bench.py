@@ -45,13 +45,30 @@ def remark(text: str) -> None:
     tell("remark", text=text)
 
 
+def plan(total: int, calibrations: int) -> None:
+    """Say how much there is to do."""
+    tell("plan", total=total, calibrations=calibrations, kernel=os.uname().release)
+
+
+def warm_up(bench: Bench, setting: Setting) -> None:
+    """Have memory touched for the first time, and modules loaded."""
+    for way in WAYS:
+        bench.transfer(setting, way, 4 * length(0, 0, setting), "first of all")
+
+
+def calibrated(bench: Bench, setting: Setting, seconds: float) -> int:
+    """How many bytes to send there; say that it is known."""
+    found = bench.calibrate(setting, seconds)
+    tell("calibrated", setting=str(setting), bytes=found)
+    return found
+
+
 def measure_all(bench: Bench, wanted: Sequence[Setting], options: argparse.Namespace) -> None:
     """Everything, a line each."""
-    tell("plan", total=len(wanted) * len(WAYS) * options.rounds, kernel=os.uname().release)
-    for way in WAYS:  # memory is touched for the first time, and modules are loaded
-        bench.transfer(wanted[0], way, 4 * length(0, 0, wanted[0]), "first of all")
+    plan(len(wanted) * len(WAYS) * options.rounds, len(wanted))
+    warm_up(bench, wanted[0])
     # Beforehand: else the first round would be another one than the others.
-    counts = {setting: bench.calibrate(setting, options.seconds) for setting in wanted}
+    counts = {setting: calibrated(bench, setting, options.seconds) for setting in wanted}
     turn = None
     for step in steps(wanted, options.rounds):
         count = counts[step.setting]
@@ -67,9 +84,10 @@ def measure_all(bench: Bench, wanted: Sequence[Setting], options: argparse.Names
 
 def profile_all(bench: Bench, wanted: Sequence[Setting], options: argparse.Namespace) -> None:
     """Where the receiving process spends its CPU time, by the profiler, which takes its share."""
-    tell("plan", total=2, kernel=os.uname().release)
+    plan(2, 1)
     setting = wanted[-1]
-    count = bench.calibrate(setting, options.seconds)
+    warm_up(bench, setting)
+    count = calibrated(bench, setting, options.seconds)
     for way in ("zero-copy", "copied"):
         found = bench.transfer(setting, way, 2 * count, "profile", profile=True)
         tell("profile", way=way, setting=str(setting), bytes=2 * count, text=found["profile"])

@@ -46,7 +46,7 @@ class Canned:
         return self.status
 
 
-PLAN = b'{"ev": "plan", "total": 8, "kernel": "6.1"}\n'
+PLAN = b'{"ev": "plan", "total": 8, "calibrations": 1, "kernel": "6.1"}\n'
 
 
 def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -126,6 +126,20 @@ def test_remarks_are_said_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_debug_kernel_is_warned_of(capsys: pytest.CaptureFixture[str]):
     bench.run(parse(["bench", "--profile", "debug"]), Canned(b""))
     assert "a debug kernel" in capsys.readouterr().err
+
+
+def test_calibrations_and_profiles_move_it_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(bench, "_LOG_EVERY", -1.0)
+    profile = b'{"ev": "profile", "way": "copied", "setting": "s", "bytes": 1, "text": "x"}\n'
+    text = b'{"ev": "plan", "total": 2, "calibrations": 1, "kernel": "6.1"}\n'
+    text += b'{"ev": "calibrated", "setting": "s", "bytes": 1}\n'
+    assert bench.run(parse(["bench", "--loop"]), Canned(text + 2 * profile)) == 0
+    said = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["bench: 1 of 3", "bench: 2 of 3", "bench: 3 of 3"]
+    assert bench.run(parse(["bench", "--loop"]), Canned(text + profile)) == 1
+    assert "incomplete: 1 of 2 measurements" in capsys.readouterr().out
 
 
 def test_profile_keeps_its_lines(capsys: pytest.CaptureFixture[str]):
