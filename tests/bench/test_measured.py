@@ -2,14 +2,15 @@
 """Medians, ratios, the table and the page, of measurements that are easy to work out."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
 from lib.bench.case import WAYS, Setting
 from lib.bench.measurement import GIB, Cpu, Measurement
 from lib.bench.processors import Machine
-from lib.bench.summary import Spread, summary
+from lib.bench.summary import METRICS, Row, Spread, summary
 from lib.bench.table import table
 from lib.report.page.bench import render
 from tests.report.test_page import Elements
@@ -64,6 +65,14 @@ def test_measurements_travel_as_json():
     for bad in bads:
         with pytest.raises((TypeError, ValueError)):
             Measurement.of(bad)
+
+
+def test_the_fields_of_a_report_are_described():
+    text = (Path(__file__).parents[2] / "docs" / "bench.md").read_text()
+    whole = json.loads(BASE.to_json())
+    names = {*whole, *whole["setting"], *whole["receiver"], *whole["machine"], *METRICS}
+    names |= {field.name for kind in (Row, Spread) for field in fields(kind)}
+    assert {name for name in names if f"`{name}`" not in text} == set()
 
 
 def test_table():
