@@ -94,12 +94,12 @@ class Follower:
         return f"incomplete: {done} of {self.total} measurements" if done < self.total else ""
 
     def close(self) -> None:
-        """It is over; say what was not a whole line."""
+        """It is over; say what was not a whole line, but for a figure that was cut off."""
         say_by(None)
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        if self._rest:
+        if self._rest and not self._rest.startswith(b'{"ev"'):
             say(clean(self._rest.decode(errors="replace")))
 
 

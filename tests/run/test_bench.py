@@ -89,14 +89,16 @@ def test_what_was_measured_is_reported_however_it_ends(
     rounds: int,
     raises: type[BaseException] | None,
 ):
-    text = PLAN + b"".join(line(way, 0) for way in WAYS) * rounds
+    text = PLAN + b"".join(line(way, 0) for way in WAYS) * rounds + line("recv", 1)[:20]
     files = (tmp_path / "x.json", tmp_path / "x.html")
     options = parse(["bench", "--json", str(files[0]), "--html", str(files[1])])
     with pytest.raises(raises) if raises else contextlib.nullcontext():
         # Not even a status of 0 makes it whole.
         assert bench.run(options, Canned(text, 0, raises)) == 1
     said = f"incomplete: {4 * rounds} of 8 measurements"
-    assert capsys.readouterr().out.splitlines()[-1] == said
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == said
+    assert printed.err == ""
     report = json.loads(files[0].read_text())
     assert report["facts"]["incomplete"] == said
     assert (report["planned"], report["measured"]) == (8, 4 * rounds)
