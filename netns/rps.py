@@ -19,11 +19,18 @@ def _call(name: str, *arguments: object) -> None:
         raise OSError(error, f"{name}: {os.strerror(error)}")
 
 
+def mask(cpu: int) -> str:
+    """That CPU alone, as bitmap_parse() has it: words of 32 bits with commas between them."""
+    return f"{1 << cpu % 32:x}" + ",00000000" * (cpu // 32)
+
+
 def receive_on(end: End, cpu: int) -> bool:
     """Have that CPU take in what arrives at the device; False where the kernel has no RPS.
 
     Without it a veth's packets are taken in where they were sent, on the CPU time of whoever
-    runs there. What has NAPI is not moved. Raises RuntimeError.
+    runs there. Where a queue has NAPI its poll stays there, and with it what the driver does with
+    a frame; what it passes on is moved (net/core/dev.c: netif_receive_skb_list_internal()). Raises
+    RuntimeError.
     """
 
     def body(say: Say, _hear: Hear) -> None:
@@ -34,7 +41,7 @@ def receive_on(end: End, cpu: int) -> bool:
             _call("mount", b"sysfs", b"/sys", b"sysfs", 0, None)
             queues = list(Path(f"/sys/class/net/{end.ifname}/queues").glob("rx-*/rps_cpus"))
             for queue in queues:
-                queue.write_text(f"{1 << cpu:x}")
+                queue.write_text(mask(cpu))
         say(str(len(queues)))
 
     with Child(body) as child:

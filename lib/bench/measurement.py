@@ -7,8 +7,9 @@ import json
 from dataclasses import asdict, dataclass
 
 from lib.bench.case import Setting
+from lib.bench.processors import Machine
 
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,15 @@ class Cpu:
         return self.user + self.system
 
 
+_PARTS = {"setting": Setting, "receiver": Cpu, "sender": Cpu, "machine": Machine}
+
+
 @dataclass(frozen=True)
 class Measurement:
     """A transfer: `seconds` from the first write until the receiver had it all.
 
-    copied: bytes, of those that came by RECV_ZC. machine: CPU time of everything (s), sender and
-    receiver included. calls: the receiver's; writes: the sender's. again: segments sent again.
+    copied: bytes, of those that came by RECV_ZC. machine: all that ran, sender and receiver
+    included. calls: the receiver's; writes: the sender's. again: segments sent again.
     """
 
     way: str
@@ -39,7 +43,7 @@ class Measurement:
     seconds: float
     receiver: Cpu
     sender: Cpu
-    machine: float
+    machine: Machine
     zero_copy: int
     copied: int
     cqes: int
@@ -55,7 +59,7 @@ class Measurement:
     def of(cls, fields: dict[str, object]) -> Measurement:
         """What such a line says. Raises TypeError or ValueError for anything else."""
         parts: dict[str, object] = {**fields}
-        for name, kind in (("setting", Setting), ("receiver", Cpu), ("sender", Cpu)):
+        for name, kind in _PARTS.items():
             value = parts.get(name)
             if not isinstance(value, dict):
                 raise ValueError(f"no {name} in {fields}")
@@ -64,8 +68,8 @@ class Measurement:
 
     @property
     def goodput(self) -> float:
-        """GiB/s."""
-        return self.bytes / self.seconds / GIB
+        """MiB/s."""
+        return self.bytes / self.seconds / MIB
 
     def per_gib(self, amount: float) -> float:
         """So much of anything, for each GiB that came."""

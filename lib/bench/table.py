@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lib.bench.case import WAYS, Setting
 from lib.bench.summary import Row, Spread
@@ -12,33 +12,58 @@ CAVEAT = (
     "Absolute numbers mean little: they are those of this machine, in a VM and emulated perhaps."
     " Ratios are taken round by round, of transfers that follow each other."
 )
+BUSY = 0.9  # of the time: from there on a CPU sets the pace
+_STOLEN = 0.01
 NOTES = (
     "A veth stands in for the card: where the queue is bound it copies the payload into the"
     " region, which a card does by DMA. That copy is on the sender's CPU, and in all of"
     " zero-copy's goodput. Nobody looks at the bytes, in any way.",
-    "Softirqs count for whoever they interrupt, and for nobody if a CPU was idle: sender and"
-    " receiver are processes, 'all CPUs' is the machine. The sender's CPU takes in both ends'"
-    " packets.",
+    "Softirqs count for whoever they interrupt, and for neither process if ksoftirqd runs them or"
+    " the CPU was idle: then they are in 'all CPUs' only, which is the machine. The sender's CPU"
+    " takes in both ends' packets, but what arrives while the receiver has its socket locked is"
+    " worked off on the receiver's time.",
+    "User and system time are told apart by the timer tick, some 125 of them in half a second;"
+    " their sum is exact.",
+    f"Busy: the part of the time in which the receiver's CPU was. Less than {BUSY:.0%} (*): it is"
+    " not what sets the pace, and goodput says little of the receiver.",
+    "Medians of n measurements, in brackets the quartiles. With n=4 those hold the median of many"
+    " such runs in six of ten cases, no more.",
+    "Again: segments that were sent again.",
 )
 HEAD = (
     "way",
-    "goodput/recv",
-    "CPU/recv",
+    "n",
+    "goodput / recv",
+    "receiver's CPU time / recv",
+    "all CPUs' time / recv",
     "goodput MiB/s",
     "receiver user+sys s/GiB",
     "sender user+sys s/GiB",
     "all CPUs s/GiB",
+    "receiver's CPU busy",
     "copied",
     "CQEs/GiB",
     "calls/GiB",
+    "again/GiB",
 )
 # The same in two lines, for a terminal.
-_UPPER = ("", "goodput", "receiver's CPU", "goodput", "receiver's CPU", "sender's CPU", "all CPUs")
-_LOWER = ("way", "/ recv", "/ recv", "MiB/s", "user+sys s/GiB", "user+sys s/GiB", "s/GiB")
-_REST = (("", "CQEs", "calls"), ("copied", "/GiB", "/GiB"))
+_UPPER = ("", "", "goodput", "receiver CPU", "all CPUs", "goodput", "receiver", "sender")
+_LOWER = ("way", "n", "/ recv", "/ recv", "/ recv", "MiB/s", "u+s s/GiB", "u+s s/GiB")
+_REST = (
+    ("all", "rec. CPU", "", "CQEs", "calls", "again"),
+    ("s/GiB", "busy", "copied", "/GiB", "/GiB", "/GiB"),
+)
 
 
-def table(rows: Iterable[Row]) -> str:
+def notes(rows: Iterable[Row]) -> tuple[str, ...]:
+    """What has to be known of these rows."""
+    stolen = max((row.metrics["stolen share"].median for row in rows), default=0.0)
+    if stolen <= _STOLEN:
+        return NOTES
+    return (*NOTES, f"The host has taken up to {stolen:.1%} of the CPUs' time, counted as busy.")
+
+
+def table(rows: Sequence[Row]) -> str:
     """The table for a terminal; medians, and quartiles in brackets."""
     lines: list[tuple[str, ...]] = [(*_UPPER, *_REST[0]), (*_LOWER, *_REST[1])]
     titles: dict[int, Setting] = {}
@@ -56,25 +81,28 @@ def table(rows: Iterable[Row]) -> str:
         words = [first.ljust(width), *(word.rjust(size) for word, size in others)]
         text.append("  ".join(words).rstrip())
     ways = [f"{name}: {what}" for name, what in WAYS.items()]
-    return "\n".join([*text, "", *ways, "", CAVEAT, *NOTES])
+    return "\n".join([*text, "", *ways, "", CAVEAT, *notes(rows)])
 
 
 def cells(row: Row) -> tuple[str, ...]:
     """What the table says of a row."""
-    of = row.metrics
-    goodput = of["goodput"]
-    mib = [1024 * value for value in (goodput.median, goodput.low, goodput.high)]
+    of = {name: spread.median for name, spread in row.metrics.items()}
+    busy = of["receiver's CPU busy"]
     return (
         row.way,
+        str(row.count),
         _ratio(row.ratios.get("goodput")),
         _ratio(row.ratios.get("receiver")),
-        "{:.0f} [{:.0f} {:.0f}]".format(*mib),
-        f"{of['receiver user'].median:.2f}+{of['receiver system'].median:.2f}",
-        f"{of['sender user'].median:.2f}+{of['sender system'].median:.2f}",
-        f"{of['machine'].median:.2f}",
-        f"{100 * of['copied share'].median:.2f}%" if row.way in ("copied", "zero-copy") else "-",
-        f"{of['cqes'].median:.0f}" if row.way != "recv" else "-",
-        f"{of['calls'].median:.0f}",
+        _ratio(row.ratios.get("machine")),
+        f"{of['goodput']:.0f}",
+        f"{of['receiver user']:.2f}+{of['receiver system']:.2f}",
+        f"{of['sender user']:.2f}+{of['sender system']:.2f}",
+        f"{of['machine']:.2f}",
+        f"{busy:.0%}{' ' if busy >= BUSY else '*'}",
+        f"{of['copied share']:.2%}" if row.way in ("copied", "zero-copy") else "-",
+        f"{of['cqes']:.0f}" if row.way != "recv" else "-",
+        f"{of['calls']:.0f}",
+        f"{of['again']:.0f}",
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
+from lib.bench.case import refused, switched
 from lib.run import mutant_options, nic_options
 from lib.run.amounts import count, counts, size, sizes
 from lib.run.nic_options import Nic
@@ -48,12 +49,13 @@ class Options:
     # demo: the length of the stream (0: its default), and how many frames to show one by one.
     bytes: int = 0
     dump: int = 0
-    # bench: measurements of each (0: as many as usual), bytes a write, connections, bytes a packet
-    # ((): the usual ones), or a profile of the loop.
+    # bench: measurements of each (0: as many as usual), bytes a write, connections, bytes a packet,
+    # frames of up to 64 KiB or not ((): the usual ones), or a profile of the loop.
     rounds: int = 0
     sizes: tuple[int, ...] = ()
     flows: tuple[int, ...] = ()
     mtus: tuple[int, ...] = ()
+    tso: tuple[bool, ...] = ()
     loop: bool = False
     install: bool = True
     snapshot: bool = True
@@ -166,12 +168,13 @@ def parse(argv: list[str]) -> Options:
         choices=range(1, 15),
         help="demo: show N frames, 14 at most (5)",
     )
-    add("--rounds", type=count, default=0, metavar="N", help="bench: measurements of each (5)")
+    add("--rounds", type=count, default=0, metavar="N", help="bench: measurements of each (4)")
     add(
         "--sizes", type=sizes, default=(), metavar="N,...", help="bench: bytes a write, like 1K,64K"
     )
     add("--flows", type=counts, default=(), metavar="N,...", help="bench: connections at once")
     add("--mtus", type=counts, default=(), metavar="N,...", help="bench: bytes a packet")
+    add("--tso", type=switched, default=(), metavar="on,off", help="bench: frames of 64 KiB")
     add("--loop", action="store_true", help="bench: a profile of the receive loop instead")
     mutant_options.add_to(parser)
     nic_options.add_to(parser)
@@ -195,6 +198,8 @@ def parse(argv: list[str]) -> Options:
     _check_bench(command, given)
     if command in ("demo", "bench") and words:
         raise Trouble(f"{command!r} takes no tests")
+    if command in ("demo", "bench"):
+        _check_program(command, given)
     if command not in ("run", "contract", "timing", "demo", "bench") and given.host:
         raise Trouble(f"--host does not go with {command!r}")
     if command == "self" and words:
@@ -232,6 +237,7 @@ def parse(argv: list[str]) -> Options:
         sizes=given.sizes,
         flows=given.flows,
         mtus=given.mtus,
+        tso=given.tso,
         loop=given.loop,
         install=not given.no_install,
         snapshot=not given.no_snapshot,
@@ -262,17 +268,31 @@ def parse(argv: list[str]) -> Options:
 
 def _check_bench(command: str, given: argparse.Namespace) -> None:
     """Raise Trouble for what only `bench` has, and for what it cannot measure."""
-    own = given.rounds or given.sizes or given.flows or given.mtus or given.loop
+    own = given.rounds or given.sizes or given.flows or given.mtus or given.tso or given.loop
     if own and command != "bench":
-        raise Trouble("--rounds, --sizes, --flows, --mtus and --loop go with 'bench'")
-    if max(given.sizes, default=0) > 1 << 20:
-        raise Trouble("--sizes: a write has 1 MiB at most")
-    if max(given.flows, default=0) > 16:
-        raise Trouble("--flows: 16 at most")
-    if given.mtus and not 1280 <= min(given.mtus) <= max(given.mtus) <= 65535:
-        raise Trouble("--mtus: from 1280 to 65535")
+        raise Trouble("--rounds, --sizes, --flows, --mtus, --tso and --loop go with 'bench'")
+    if why := refused(given.sizes, given.flows, given.mtus):
+        raise Trouble(why)
+    if given.loop and given.rounds:
+        raise Trouble("--loop makes one profile of each way: no --rounds")
     if given.loop and (given.json or given.html):
         raise Trouble("--loop prints its profile: no --json, no --html")
+
+
+def _check_program(command: str, given: argparse.Namespace) -> None:
+    """Raise Trouble for what is of tests, with what runs none of them."""
+    of_tests = {
+        "-k": given.keyword is not None,
+        "-m": given.markers is not None,
+        "-j": given.jobs is not None,
+        "--seed": given.seed is not None,
+        "--timeout": given.timeout is not None,
+        "--only": given.only,
+        "--kmemleak": given.kmemleak,
+    }
+    for name, is_given in of_tests.items():
+        if is_given:
+            raise Trouble(f"{name} is of tests; {command!r} runs none")
 
 
 def _kmemleak(given: argparse.Namespace, paths: list[str]) -> str:

@@ -26,12 +26,13 @@ def _built() -> None:
 
 def test_every_way_is_measured(tmp_path: Path):
     files = (tmp_path / "bench.json", tmp_path / "bench.html")
-    few = ("--rounds", "1", "--sizes", "64K", "--flows", "1,2", "--mtus", "9000")
+    few = ("--rounds", "1", "--sizes", "64K", "--flows", "2", "--mtus", "9000")
     done = bench(*few, "--json", str(files[0]), "--html", str(files[1]))
     assert done.returncode == 0, done.stderr
-    assert "64 KiB writes, 2 flows, MTU 9000" in done.stdout
+    for tso in ("on", "off"):
+        assert f"64 KiB writes, 2 flows, MTU 9000, TSO {tso}" in done.stdout
     found = json.loads(files[0].read_text())["measurements"]
-    assert [one["way"] for one in found] == [*WAYS, *WAYS]
+    assert sorted(one["way"] for one in found) == sorted([*WAYS, *WAYS])
     for one in found:
         assert one["bytes"] >= 1 << 20
         came = one["zero_copy"] + one["copied"]
@@ -39,12 +40,12 @@ def test_every_way_is_measured(tmp_path: Path):
         if one["way"] == "copied":
             assert not one["zero_copy"]
         if one["way"] == "zero-copy":
-            assert one["zero_copy"] >= 0.98 * one["bytes"]
+            assert one["zero_copy"] >= 0.998 * one["bytes"]
     assert "<svg" in files[1].read_text()
 
 
 def test_profile_of_the_loop():
-    done = bench("--loop", "--sizes", "64K", "--flows", "1", "--mtus", "1500")
+    done = bench("--loop", "--sizes", "64K", "--flows", "1", "--mtus", "1500", "--tso", "on")
     assert done.returncode == 0, done.stderr
     assert "(enter)" in done.stdout
 

@@ -9,7 +9,7 @@ from itertools import groupby
 from lib.bench.case import WAYS, Setting
 from lib.bench.measurement import Measurement
 from lib.bench.summary import Row, Spread
-from lib.bench.table import CAVEAT, HEAD, NOTES, cells
+from lib.bench.table import CAVEAT, HEAD, cells, notes
 from lib.report.page import boxes, plot
 from lib.report.page.template import environment
 from lib.report.series import Series
@@ -23,7 +23,7 @@ _FIGURES: dict[str, tuple[str, Pick]] = {
     "Goodput": ("ratio to recv(2)", lambda row: row.ratios.get("goodput")),
     "Receiver's CPU time": ("ratio to recv(2)", lambda row: row.ratios.get("receiver")),
     "CPU time of the machine": ("ratio to recv(2)", lambda row: row.ratios.get("machine")),
-    "Goodput, absolute": ("GiB/s", lambda row: row.metrics["goodput"]),
+    "Goodput, absolute": ("MiB/s", lambda row: row.metrics["goodput"]),
     "Receiver's CPU time, absolute": ("s/GiB", lambda row: row.metrics["receiver"]),
 }
 
@@ -36,7 +36,7 @@ def render(facts: Mapping[str, str], rows: Sequence[Row], found: Sequence[Measur
         .render(
             facts={name: value for name, value in facts.items() if value},
             caveat=CAVEAT,
-            notes=NOTES,
+            notes=notes(rows),
             head=HEAD,
             ways=WAYS,
             tables=[
@@ -53,10 +53,10 @@ def render(facts: Mapping[str, str], rows: Sequence[Row], found: Sequence[Measur
 
 
 def _figures(title: str, rows: Sequence[Row]) -> list[boxes.Boxes]:
-    """One for each MTU and number of flows: a group for each size of a write."""
+    """One for each link and number of flows: a group for each size of a write."""
     unit, pick = _FIGURES[title]
     figures = []
-    for (mtu, flows), some in groupby(rows, lambda row: (row.setting.mtu, row.setting.flows)):
+    for (link, flows), some in groupby(rows, lambda row: (row.setting.link, row.setting.flows)):
         groups = []
         for size, few in groupby(some, lambda row: row.setting.size):
             drawn = [
@@ -65,7 +65,7 @@ def _figures(title: str, rows: Sequence[Row]) -> list[boxes.Boxes]:
                 if (spread := pick(row)) is not None
             ]
             groups.append((f"{size_of(size)} writes", drawn))
-        figures.append(boxes.boxes(f"MTU {mtu}, flows: {flows}", unit, groups))
+        figures.append(boxes.boxes(f"{link}, flows: {flows}", unit, groups))
     return figures
 
 
@@ -77,12 +77,12 @@ def _by_setting(found: Sequence[Measurement]) -> tuple[list[Setting], list[list[
 
 
 def _round_plot(setting: Setting, found: Sequence[Measurement]) -> plot.Plot | None:
-    """Goodput by round; None if there is only one, or some are missing."""
-    values = {
-        way: tuple(round(1024 * one.goodput, 1) for one in found if one.way == way) for way in WAYS
-    }
-    counts = {len(column) for column in values.values()}
-    if len(counts) > 1 or max(counts) < 2:
+    """Goodput by round, of the rounds that all ways have; None if they are less than two."""
+    of = {(one.way, one.round): round(one.goodput, 1) for one in found}
+    last = max(one.round for one in found) + 1
+    whole = [at for at in range(last) if all((way, at) in of for way in WAYS)]
+    if len(whole) < 2:
         return None
-    times = tuple(float(number) for number in range(1, max(counts) + 1))
+    values = {way: tuple(of[way, at] for at in whole) for way in WAYS}
+    times = tuple(float(at + 1) for at in whole)
     return plot.plot(Series(f"{setting}: MiB/s", times, values))
