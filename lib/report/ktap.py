@@ -3,6 +3,10 @@
 
 Two levels: modules, which the top-level plan counts, and their tests, indented by two
 spaces. Lines are written as soon as their order allows.
+
+A module of which no test is known is a plain line: parsers take a subtest with the name of its
+parent for the parent's end. What no plan has counted, a guest that was lost before it had
+announced a test, is written among the tests of the module that comes next.
 """
 
 from __future__ import annotations
@@ -28,7 +32,9 @@ class Writer:
         self._out = out
         self._modules: dict[str, set[str]] = {}
         self._waiting: dict[str, list[Result]] = {}
+        self._strays: list[Result] = []
         self._current: str | None = None
+        self._plain = False
         self._done: list[str] = []
         self._written = 0
         self._bad = 0
@@ -45,16 +51,20 @@ class Writer:
     def announce(self, tests: Iterable[str]) -> None:
         """Add tests to their modules; what is known already may be among them."""
         for test in tests:
-            self._modules.setdefault(module_of(test), set()).add(test)
+            if module_of(test) in self._modules:
+                self._modules[module_of(test)].add(test)
 
     def result(self, result: Result) -> bool:
         """Write a result, or keep it until its module's turn comes; return whether it is written.
 
         Modules follow each other in the order of their first results.
         """
+        if result.module not in self._modules:
+            self._strays.append(result)
+            return False
+        self._waiting.setdefault(result.module, []).append(result)
         if self._current is None:
             self._open(result.module)
-        self._waiting.setdefault(result.module, []).append(result)
         self._flush()
         return result.module not in self._waiting
 
@@ -71,32 +81,51 @@ class Writer:
                 self._open(following)
 
     def _open(self, module: str) -> None:
-        # A late comer has a module that no plan counted; it is written all the same.
-        self._modules.setdefault(module, {module})
-        self._current = module
+        strays, self._strays = self._strays, []
+        tests = self._modules[module]
+        tests |= {result.id for result in (*strays, *self._waiting[module])}
+        self._current, self._plain = module, tests == {module}
         self._written = self._bad = self._ran = 0
+        if self._plain:
+            return
+        self._waiting[module] = strays + self._waiting[module]
         self._line(f"{_INDENT}KTAP version 1")
         self._line(f"{_INDENT}# Subtest: {name_of(module)}")
-        self._line(f"{_INDENT}1..{len(self._modules[module])}")
+        self._line(f"{_INDENT}1..{len(tests)}")
 
     def _test(self, result: Result) -> None:
         self._written += 1
-        name = name_of(result.name)
-        for line in result.detail.splitlines():
-            self._line(f"{_INDENT}# {name}: {clean(line)}")
-        self._line(f"{_INDENT}{verdict(result, self._written, name)}")
         self._bad += result.outcome not in (*GOOD, "skipped")
         self._ran += result.outcome != "skipped"
+        name, indent, number = name_of(result.name), _INDENT, self._written
+        if self._plain:
+            indent, number = "", len(self._done) + 1
+        elif result.id == self._current:
+            name = "the rest of it"
+        elif result.module != self._current:
+            name = name_of(result.id)
+        for line in result.detail.splitlines():
+            self._line(f"{indent}# {name}: {clean(line)}")
+        self._line(f"{indent}{verdict(result, number, name)}")
 
     def _close(self) -> None:
         assert self._current is not None
         self._done.append(self._current)
         number, name = len(self._done), name_of(self._current)
+        self._current = None
+        if self._plain:
+            return
         if self._bad:
             self._line(f"not ok {number} {name}")
         else:
             self._line(f"ok {number} {name}" + ("" if self._ran else " # SKIP all of its tests"))
-        self._current = None
+
+    def end(self) -> None:
+        """Write what has found no module to be written in."""
+        strays, self._strays = self._strays, []
+        for result in strays:
+            self._modules.setdefault(result.module, set())
+            self.result(result)
 
     def empty(self, module: str) -> None:
         """Write the line of a module that has no test, if the plan has counted it."""

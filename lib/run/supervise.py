@@ -97,10 +97,13 @@ class Supervisor:
 
     def _begin(self) -> None:
         self._begun = True
-        notes = [*self._notes, f"kernel: {self.run.kernel}"]
+        notes = list(self._notes)
+        if self.run.kernel:
+            notes.append(f"kernel: {self.run.kernel}")
         if self.run.seed is not None:
             notes.append(f"seed: {self.run.seed}")
-        self._writer.begin(self._modules or dict.fromkeys(map(module_of, self.run.tests)), notes)
+        # Of a run that ends before it has begun more is known than its modules.
+        self._writer.begin(dict.fromkeys([*self._modules, *map(module_of, self.run.tests)]), notes)
         self._view.begin()
         self._know(self.run.tests)
         early, self._early = self._early, []
@@ -153,6 +156,7 @@ class Supervisor:
                 self.judged(self.run.lose("not run", "nobody ran it"))
             for module in self.run.empty:
                 self._writer.empty(module)
+            self._writer.end()
             self._view.close()
             for complaint in self.run.complaints:
                 say(f"event channel: {complaint}")

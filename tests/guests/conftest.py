@@ -25,7 +25,8 @@ from lib.vm.qmp import Monitor
 ROOT = Path(__file__).resolve().parents[2]
 # Seconds, where no snapshot is there yet.
 _TWO_BOOTS = 100
-_RESULT = re.compile(r"  (ok|not ok) \d+ (\S+)(?: # (.*))?")
+# A module has a line of its own only where it has no tests.
+_RESULT = re.compile(r"(?:  (?=ok|not)|(?=.*# ERROR))(ok|not ok) \d+ (\S+)(?: # (.*))?")
 
 
 def verdicts(ktap: str) -> dict[str, str]:

@@ -26,6 +26,7 @@ MIXED = [
     Result("s/m3.py::b", "crashed", detail="\x1b[31mKernel panic - not syncing: VFS: x\r\n\udc80"),
     Result("s/m3.py::c", "not run", reason="the run ended before it"),
     Result("s/m4.py::a", "xpassed"),
+    Result("s/m5.py", "not run", reason="interrupted"),
 ]
 
 
@@ -62,6 +63,7 @@ def test_modules_are_the_top_level():
         ("ok", "s/m2.py", "SKIP"),
         ("not ok", "s/m3.py", None),
         ("ok", "s/m4.py", None),
+        ("not ok", "s/m5.py", "ERROR"),
     ]
 
 
@@ -115,6 +117,40 @@ def test_tests_of_a_module_may_be_announced_late():
     ]
 
 
+def test_guest_lost_before_it_announced_a_test_is_told_in_the_next_module():
+    out = io.StringIO()
+    writer = Writer(out)
+    writer.begin(["m.py", "n.py"], [])
+    writer.announce(["m.py::a"])
+    writer.result(Result("m.py::a", "passed"))
+    writer.announce(["guest-2", "n.py::b"])
+    writer.result(Result("guest-2", "panic", reason="an oops"))
+    writer.result(Result("n.py::b", "passed"))
+    writer.end()
+    text = out.getvalue()
+    assert parse(text) == [("ok", "m.py", None), ("not ok", "n.py", None)]
+    assert parse(text[text.index("  KTAP version 1\n  # Subtest: n.py") :], 1) == [
+        ("not ok", "guest-2", "ERROR"),
+        ("ok", "b", None),
+    ]
+
+
+def test_guest_lost_when_no_module_follows_is_told_all_the_same():
+    out = io.StringIO()
+    writer = Writer(out)
+    writer.begin(["m.py"], [])
+    writer.announce(["m.py::a"])
+    writer.result(Result("m.py::a", "passed"))
+    writer.result(Result("guest-2", "qemu"))
+    writer.end()
+    assert out.getvalue().splitlines()[-1] == "not ok 2 guest-2 # ERROR qemu:"
+
+
+def test_module_of_which_some_is_left_has_its_tests_and_the_rest():
+    found = written([Result("m.py::a", "passed"), Result("m.py", "not run")]).splitlines()
+    assert found[-3:] == ["  ok 1 a", "  not ok 2 the rest of it # ERROR not run:", "not ok 1 m.py"]
+
+
 def test_control_characters_and_endings_are_defused():
     text = written(MIXED)
     assert "\x1b" not in text
@@ -158,4 +194,4 @@ def test_kernel_s_own_parser_counts_the_same(tmp_path: Path):
     )
     said = done.stdout + done.stderr
     assert "[ERROR]" not in said
-    assert "Testing complete. Ran 9 tests: passed: 3, failed: 4, skipped: 2" in said
+    assert "Testing complete. Ran 10 tests: passed: 3, failed: 5, skipped: 2" in said

@@ -129,7 +129,7 @@ def test_a_module_that_nobody_saw_is_not_good(capsys: pytest.CaptureFixture[str]
     session.feed(b'{"ev": "session", "tests": ["m.py::a"]}\n')
     session.feed(b'{"ev": "result", "id": "m.py::a", "outcome": "passed"}\n')
     assert supervisor.finish() == 1
-    assert "not ok 2 n.py" in capsys.readouterr().out.splitlines()
+    assert "not ok 2 n.py # ERROR not run: nobody ran it" in capsys.readouterr().out.splitlines()
 
 
 def test_a_session_that_goes_on_may_lose_a_module_before_its_tests_are_known():
