@@ -52,6 +52,17 @@ class Outcome:
         """Test -> its verdict in a word."""
         return verdicts(self.ktap)
 
+    @property
+    def modules(self) -> dict[str, str]:
+        """Test -> its module."""
+        found, module = {}, ""
+        for line in self.ktap.splitlines():
+            if line.startswith("  # Subtest: "):
+                module = line.removeprefix("  # Subtest: ")
+            elif match := _RESULT.fullmatch(line):
+                found[match[2]] = module
+        return found
+
     def __repr__(self) -> str:
         return f"exit status {self.status}\n{self.ktap}\n{self.said}"
 
