@@ -12,7 +12,7 @@ from lib.nic import ethtool
 from lib.nic.ioctl import Ask, ask
 from netns.link import End
 
-_STSO = 0x1F
+_GTSO, _STSO = 0x1E, 0x1F
 _SWITCHES = {"tx-checksum": 0x17, "sg": 0x19, "tso": _STSO, "gso": 0x24, "gro": 0x2C}
 
 
@@ -41,6 +41,14 @@ def drops(end: End) -> int:
         line.split(":")[1].split() for line in lines if line.strip().startswith(end.ifname + ":")
     ]
     return own + sum(int(count[3]) for count in counts)
+
+
+def has_tso(end: End) -> bool:
+    """Whether TCP hands the device frames of up to 64 KiB."""
+    data = bytearray(struct.pack("<II", _GTSO, 0))
+    with _asking(end) as command:
+        command(data)
+    return any(data[4:])
 
 
 def set_tso(end: End, on: bool) -> None:

@@ -15,8 +15,8 @@ CAVEAT = (
 BUSY = 0.9  # of the time: from there on a CPU sets the pace
 _STOLEN = 0.01
 NOTES = (
-    "A veth stands in for the card: where the queue is bound it copies the payload into the"
-    " region, which a card does by DMA. That copy is on the sender's CPU, and in all of"
+    "If no card is named a veth stands in for one: where the queue is bound it copies the payload"
+    " into the region, which a card does by DMA. That copy is on the sender's CPU, and in all of"
     " zero-copy's goodput. Nobody looks at the bytes, in any way.",
     "Softirqs count for whoever they interrupt, and for neither process if ksoftirqd runs them or"
     " the CPU was idle: then they are in 'all CPUs' only, which is the machine. The sender's CPU"

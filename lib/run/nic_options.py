@@ -39,13 +39,13 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         "--nic",
         metavar="IFACE",
         default="",
-        help="--host, also of demo: this card, see docs/nic.md",
+        help="--host, also of demo and bench: this card, see docs/nic.md",
     )
     add(
         "--card",
         choices=CARDS,
         default="",
-        help="in a guest, also of demo: such a device as a card",
+        help="in a guest, also of demo and bench: such a device as a card",
     )
     add(
         "--force",
@@ -60,7 +60,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 def check(command: str, given: argparse.Namespace, words: list[str]) -> Nic:
     """Return the options of `nic`. Raises Trouble for what makes no sense."""
     wanted = Nic(**{name: getattr(given, name) for name in _OWN})
-    if command in ("run", "demo"):
+    if command in ("run", "demo", "bench"):
         return _of_run(command, given, wanted)
     if command != "nic":
         _without(command, wanted, _OWN)
@@ -94,7 +94,7 @@ def _without(command: str, wanted: Nic, names: tuple[str, ...]) -> None:
 
 def _of_run(command: str, given: argparse.Namespace, wanted: Nic) -> Nic:
     _without(command, wanted, tuple(name for name in _OWN if name not in _OF_RUN))
-    if command == "demo":
+    if command != "run":
         _without(command, wanted, ("force",))
     if given.host and wanted.card:
         raise Trouble("--card is for guests; a card of this machine is named by --nic")

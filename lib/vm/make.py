@@ -91,5 +91,5 @@ def _progress(lines: Iterator[str], expected: int) -> Iterator[str]:
         done += bool(_STEP.match(line))
         if time.monotonic() - shown > _LOG_EVERY:
             shown = time.monotonic()
-            say(f"kernel: {done} of {expected} files")
+            say(f"kernel: {done}{f' of {expected}' if done <= expected else ''} files")
         yield line

@@ -17,7 +17,6 @@ from typing import Any
 
 from lib.bench.case import (
     ROUNDS,
-    WAYS,
     Setting,
     length,
     part,
@@ -28,10 +27,14 @@ from lib.bench.case import (
 )
 from lib.child import Child
 from lib.cpus import allowed
+from lib.trouble import Trouble
 from lib.zctap import NoZctap, probe
-from netns import Link, LinkSpec, Unsupported
+from netns import Link, Unsupported
+from netns.dial import AnyLink
+from netns.ethtool import has_tso
+from netns.named import any_link
 from netns.rps import receive_on
-from selftests.zctap.bench_ends import UNBOUND, receiver, sender
+from selftests.zctap.bench_ends import BOUND, receiver, sender
 from selftests.zctap.bench_transfer import Bench, Failed, failing
 
 
@@ -52,7 +55,7 @@ def plan(total: int, calibrations: int) -> None:
 
 def warm_up(bench: Bench, setting: Setting) -> None:
     """Have memory touched for the first time, and modules loaded."""
-    for way in WAYS:
+    for way in bench.ways:
         bench.transfer(setting, way, 4 * length(0, 0, setting), "first of all")
 
 
@@ -65,13 +68,15 @@ def calibrated(bench: Bench, setting: Setting, seconds: float) -> int:
 
 def measure_all(bench: Bench, wanted: Sequence[Setting], options: argparse.Namespace) -> None:
     """Everything, a line each."""
-    plan(len(wanted) * len(WAYS) * options.rounds, len(wanted))
+    plan(len(wanted) * len(bench.ways) * options.rounds, len(wanted))
     warm_up(bench, wanted[0])
     # Beforehand: else the first round would be another one than the others.
     counts = {setting: calibrated(bench, setting, options.seconds) for setting in wanted}
     turn = None
     for step in steps(wanted, options.rounds):
         count = counts[step.setting]
+        if step.way not in bench.ways:
+            continue
         if turn != (step.round, step.setting):
             # The first way would meet what another setting has left. By itself, as in four rounds
             # each way then follows itself once, as it does each of the others.
@@ -84,35 +89,63 @@ def measure_all(bench: Bench, wanted: Sequence[Setting], options: argparse.Names
 
 def profile_all(bench: Bench, wanted: Sequence[Setting], options: argparse.Namespace) -> None:
     """Where the receiving process spends its CPU time, by the profiler, which takes its share."""
-    plan(2, 1)
+    plan(len(bench.ways) - 2, 1)
     setting = wanted[-1]
     warm_up(bench, setting)
     count = calibrated(bench, setting, options.seconds)
-    for way in ("zero-copy", "copied"):
+    for way in bench.ways[:1:-1]:
         found = bench.transfer(setting, way, 2 * count, "profile", profile=True)
         tell("profile", way=way, setting=str(setting), bytes=2 * count, text=found["profile"])
+
+
+def kind_of(link: AnyLink) -> tuple[int, bool]:
+    """MTU, and whether there is TSO. Raises Unsupported for a link that cannot be measured."""
+    if link.far is not None:
+        raise Unsupported("both ends' CPU time is measured: with REMOTE_TYPE=netns only")
+    if 4 not in link.families:
+        raise Unsupported("measured over IPv4: LOCAL_V4 and REMOTE_V4 are not given")
+    with link.tx.netlink() as ip:
+        mtu = int(ip.link("get", index=link.tx.ifindex)[0].get("IFLA_MTU"))
+    return mtu, has_tso(link.tx)
+
+
+def settings_of(
+    options: argparse.Namespace, link: AnyLink, kind: tuple[int, bool]
+) -> list[Setting]:
+    """What to measure there: nothing is changed of what is not ours. Raises Unsupported."""
+    if isinstance(link, Link):
+        return settings(options.sizes, options.flows, options.mtus, options.tso)
+    if options.mtus or options.tso:
+        raise Unsupported("a card is measured with the MTU and the TSO it has")
+    return settings(options.sizes, options.flows, [kind[0]], [kind[1]])
+
+
+def remarks(link: AnyLink) -> None:
+    """Say what is special."""
+    if not isinstance(link, Link):
+        remark(f"{link.rx.ifname}: " + (link.copies or "receives without copies"))
+        remark("a card's other end is left as it is: no RPS")
+    # Else acknowledgements are worked off, and data sent, on the receiver's CPU time.
+    elif not receive_on(link.tx, allowed()[0]):
+        remark("no RPS in this kernel: acknowledgements are taken in on the receiver's time")
+    if len(allowed()) == 1:
+        remark("one CPU to run on: receiver and sender share it")
 
 
 def run(options: argparse.Namespace) -> int:
     """Set up, measure, and take everything down."""
     zctap = probe()
-    wanted = settings(options.sizes, options.flows, options.mtus, options.tso)
-    spec = LinkSpec(mtu=wanted[0].mtu)
     with contextlib.ExitStack() as undo:
         with failing("set-up"):
-            link = undo.enter_context(Link(spec))
-            link.steer(UNBOUND)
-            # Else acknowledgements are worked off, and data sent, on the receiver's CPU time.
-            if not receive_on(link.tx, allowed()[0]):
-                remark(
-                    "no RPS in this kernel: acknowledgements are taken in on the receiver's time"
-                )
-            if len(allowed()) == 1:
-                remark("one CPU to run on: receiver and sender share it")
+            link = undo.enter_context(any_link(BOUND))
+            kind = kind_of(link)
+            wanted = settings_of(options, link, kind)
+            remarks(link)
             tx = undo.enter_context(Child(sender(link)))
             rx = undo.enter_context(Child(receiver(link, zctap)))
             rx.expect("made")
-        (profile_all if options.loop else measure_all)(Bench(link, rx, tx), wanted, options)
+        bench = Bench(link, rx, tx, kind)
+        (profile_all if options.loop else measure_all)(bench, wanted, options)
     return 0
 
 
@@ -162,7 +195,7 @@ def main(arguments: list[str]) -> int:
     options = parsed(arguments)
     try:
         return run(options)
-    except (NoZctap, Unsupported, PermissionError) as error:
+    except (NoZctap, Unsupported, Trouble, PermissionError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
     except Failed as error:

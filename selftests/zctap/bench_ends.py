@@ -22,7 +22,7 @@ from lib.uring.drain import RecvDrain
 from lib.zctap import CopyRing, Drain, FillRing, Ifq, Zctap
 from lib.zctap.drain import IOVS
 from lib.zerocopy import Region
-from netns import End, Link
+from netns.dial import AnyLink
 from netns.tcp_info import segments
 
 BOUND, UNBOUND = 1, 0  # queues
@@ -48,8 +48,8 @@ def _since(before: Cpu) -> dict[str, float]:
 class Receiving:
     """All that the ways need, made once and kept, so that they meet warm memory."""
 
-    def __init__(self, end: End, zctap: Zctap) -> None:
-        self.end, self.zctap = end, zctap
+    def __init__(self, link: AnyLink, zctap: Zctap) -> None:
+        self.zctap = zctap
         self.buffers = [bytearray(_BUFFER) for _ in range(_BUFFERS)]
         self.ring, self.plain = Ring(64, _FLAGS, cq_entries=1024), Ring(64, _FLAGS, cq_entries=1024)
         self.pool = BufferPool(self.plain, _RECV, _BUFFERS, _BUFFER)
@@ -59,13 +59,14 @@ class Receiving:
         self.copy = CopyRing(self.ring, _COPY, _BUFFERS, _BUFFER)
         # As many as the others have buffers: a batch is as much of the stream, and fits the region.
         self.meta = BufferPool(self.ring, _META, _BUFFERS, IOVS * 16)
-        with end.ns.entered():
+        ns, ifindex, queue = link.place(BOUND)
+        with ns.entered():
             self.ifq = Ifq(
                 self.ring,
                 zctap,
                 self.region,
-                ifindex=end.ifindex,
-                queue_id=BOUND,
+                ifindex=ifindex,
+                queue_id=queue,
                 fill_bgid=_FILL,
             )
 
@@ -137,12 +138,12 @@ def _recv(socks: Sequence[socket.socket], buffers: Sequence[bytearray]) -> dict[
     return {"bytes": total, "calls": calls}
 
 
-def receiver(link: Link, zctap: Zctap) -> Callable[[Say, Hear], None]:
+def receiver(link: AnyLink, zctap: Zctap) -> Callable[[Say, Hear], None]:
     """The receiving process: for each order that it hears a listening port, then what came."""
 
     def body(say: Say, hear: Hear) -> None:
         stay_on(allowed()[-1])
-        receiving = Receiving(link.rx, zctap)
+        receiving = Receiving(link, zctap)
         say("made")
         while text := hear():
             order = json.loads(text)
@@ -176,7 +177,7 @@ def _shown(profile: cProfile.Profile) -> str:
     return text.getvalue()
 
 
-def sender(link: Link) -> Callable[[Say, Hear], None]:
+def sender(link: AnyLink) -> Callable[[Say, Hear], None]:
     """The sending process."""
 
     def body(say: Say, hear: Hear) -> None:

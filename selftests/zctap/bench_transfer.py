@@ -6,13 +6,15 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from lib.bench.case import BASE, Setting, is_most, length
+from lib.bench.case import BASE, WAYS, Setting, is_most, length
 from lib.bench.measurement import Cpu, Measurement
 from lib.bench.processors import between, moment
 from lib.child import Child
 from lib.cpus import allowed
+from lib.trouble import Trouble
 from lib.zctap import NoZctap
-from netns import Link, Unsupported
+from netns import Unsupported
+from netns.dial import AnyLink
 from netns.ethtool import set_offload
 from selftests.zctap.bench_ends import BOUND, UNBOUND
 
@@ -28,7 +30,7 @@ def failing(where: str) -> Iterator[None]:
     """Make one Failed of whatever goes wrong inside, but for what cannot be had here."""
     try:
         yield
-    except (NoZctap, Unsupported, PermissionError, Failed):
+    except (NoZctap, Unsupported, Trouble, PermissionError, Failed):
         raise
     except Exception as error:
         # A child's traceback comes with its failure: its last line says what it was.
@@ -47,16 +49,18 @@ def heard(child: Child, seconds: float = 5.0) -> str:
 class Bench:
     """The link, and the processes at its ends."""
 
-    def __init__(self, link: Link, rx: Child, tx: Child) -> None:
+    def __init__(self, link: AnyLink, rx: Child, tx: Child, kind: tuple[int, bool]) -> None:
+        """kind: the MTU, and whether there is TSO, as things are."""
         self.link, self.rx, self.tx = link, rx, tx
+        self.ways = [way for way in WAYS if way != "zero-copy" or not link.copies]
         self._cpus = allowed()  # as bench_ends.py shares them out
-        self._mtu, self._queue = link.spec.mtu, -1
-        self._tso = True  # as on any veth
+        (self._mtu, self._tso), self._queue = kind, -1
 
     def prepare(self, setting: Setting, way: str) -> None:
         """Bring the link into shape."""
         queue = BOUND if way == "zero-copy" else UNBOUND
-        if queue != self._queue:
+        # Where all is copied it is so from any queue, and not every card can steer.
+        if queue != self._queue and not self.link.copies:
             self.link.steer(queue)
             self._queue = queue
         if setting.mtu != self._mtu:

@@ -8,7 +8,7 @@ import pytest
 
 from lib.bench.case import Setting, length
 from lib.child import Child, Hear, Say
-from netns import LinkSpec, Unsupported
+from netns import Unsupported
 from selftests.zctap import bench
 from selftests.zctap.bench_transfer import Bench, Failed, failing
 
@@ -18,7 +18,7 @@ SETTING = Setting(1500, True, 1, 65536)
 class NoLink:
     """Nothing has to be changed."""
 
-    spec = LinkSpec()
+    families, far, copies = (4, 6), None, ""
 
     def steer(self, _queue: int) -> None:
         """To nowhere."""
@@ -53,7 +53,7 @@ def test_a_failed_transfer_says_where(body: Any, said: str):
     with Child(body) as rx, Child(silent) as tx:
         link: Any = NoLink()
         with pytest.raises(Failed, match=f"{where}.*{said}"):
-            Bench(link, rx, tx).measure(SETTING, "copied", 2, 1 << 20)
+            Bench(link, rx, tx, (1500, True)).measure(SETTING, "copied", 2, 1 << 20)
 
 
 @pytest.mark.parametrize("rate", [1.0, 1e6, 1e9, 1e13])
@@ -68,7 +68,7 @@ def test_calibration_ends_at_any_rate(rate: float):
 
     link: Any = NoLink()
     nobody: Any = None
-    found = Steady(link, nobody, nobody).calibrate(SETTING, 0.5)
+    found = Steady(link, nobody, nobody, (1500, True)).calibrate(SETTING, 0.5)
     assert found == length(rate, 0.5, SETTING)
 
 

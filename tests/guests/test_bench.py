@@ -44,6 +44,14 @@ def test_every_way_is_measured(tmp_path: Path):
     assert "<svg" in files[1].read_text()
 
 
+def test_card_that_copies_is_measured_in_the_ways_it_has():
+    done = bench("--card", "macvlan", "--rounds", "1", "--sizes", "64K", "--flows", "1")
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0] for line in done.stdout.splitlines() if " [" in line}
+    assert rows == {*WAYS} - {"zero-copy"}
+    assert "card: the driver does not know XDP_SETUP_ZCTAP" in done.stdout
+
+
 def test_profile_of_the_loop():
     done = bench("--loop", "--sizes", "64K", "--flows", "1", "--mtus", "1500", "--tso", "on")
     assert done.returncode == 0, done.stderr

@@ -146,7 +146,7 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["mutants", "--host"], "does not go with 'mutants'"),
         (["mutants", "--html", "x"], "--html does not go with 'mutants'"),
         (["--probe"], "--probe does not go with 'run'"),
-        (["bench", "--card", "veth"], "--card does not go with 'bench'"),
+        (["build", "--card", "veth"], "--card does not go with 'build'"),
         (["demo", "--host", "--nic", "eth0", "--force"], "--force does not go with 'demo'"),
         (["demo", "--nic", "eth0"], "a card of this machine: with --host"),
         (["demo", "--dump", "15"], "invalid choice"),
