@@ -76,6 +76,24 @@ def test_tail_wraps_around(make_station: MakeStation) -> None:
     flow.drain(flow.tcp.sent.offset - flow.tally.total)
 
 
+@contract("FILL-1", "FILL-3")
+def test_no_more_than_what_lies_across_the_wrap(make_station: MakeStation) -> None:
+    """Of entries that lie from 65,530 on past 0 each is looked at once, and nothing behind them."""
+    station = make_station(pages=8, fill_entries=256, register=False)
+    assert station.fill is not None
+    station.fill.jump(65_530)
+    station.register()  # from there on (FILL-8)
+    exhausted = Exhausted(station)
+    exhausted.fill.jump(11)  # zeros: no page frees itself, which would end the refill
+    assert exhausted.offer() is None
+    invalid = exhausted.entry.counters().fill_invalid
+    assert invalid == 11, f"11 bad entries up to the tail: expected 11 counted, seen {invalid}"
+    exhausted.give(3)
+    assert exhausted.arrivals() == [3]
+    counters = exhausted.entry.counters()
+    assert (counters.fill_invalid, counters.fill_not_owned) == (11, 0)
+
+
 @contract("FILL-3", "BUF-4")
 @pytest.mark.parametrize("count", [8, 1000])
 def test_tail_beyond_the_ring(make_exhausted: MakeExhausted, count: int) -> None:
