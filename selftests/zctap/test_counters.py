@@ -3,6 +3,8 @@
 
 import errno
 import random
+import socket
+from dataclasses import replace
 
 import pytest
 
@@ -78,7 +80,9 @@ def test_want_of_copy_buffers(make_station: MakeStation) -> None:
         assert flow.receiver.run(flow.receiver.sqe(SEGMENT)).error == errno.ENOBUFS
         assert entry.counters().recv_enobufs == times
     station.copy.give(0)
+    flow.refused(replace(flow.receiver.sqe(SEGMENT), addr=1 << 60), errno.EFAULT)
     flow.drain(SEGMENT)
+    flow.refused(flow.receiver.sqe(SEGMENT, msg_flags=socket.MSG_DONTWAIT), errno.EAGAIN)
     counters = entry.counters()
     assert counters.recv_enobufs == 3
     assert (counters.copy_iovs, counters.copy_bytes) == (flow.tally.pieces, SEGMENT)
