@@ -6,6 +6,7 @@ import mmap
 
 import pytest
 
+from fixtures.exhausted import MakeExhausted
 from fixtures.links import UNUSED_QUEUE
 from fixtures.regions import HUGE, Mappings, meminfo
 from fixtures.registration import accepted, refused, valid
@@ -38,6 +39,13 @@ def test_region_of_so_many_pages(make_station: MakeStation, pages: int) -> None:
     flow.transfer(3 * station.region.size)
     assert flow.tally.zero_copy > station.region.size, f"copied: {flow.tally}"
     assert flow.tally.pages <= set(range(pages))
+
+
+@contract("BUF-1", "BUF-3", "RECV-19")
+def test_each_page_is_a_buffer(make_exhausted: MakeExhausted) -> None:
+    """Of more than 256 pages each is used once, under a number of its own, while all are held."""
+    exhausted = make_exhausted(257)
+    assert sorted(exhausted.held) == list(range(257))
 
 
 @contract("RECV-19", "BUF-1")
@@ -100,7 +108,7 @@ def test_region_that_became_read_only(make_station: MakeStation) -> None:
 # -- huge pages ----------------------------------------------------------------------------
 
 
-@contract("REG-22", "RECV-19")
+@contract("REG-22", "RECV-19", "BUF-1")
 @pytest.mark.parametrize(
     ("first", "pages"), [(0, SMALL), (1, 64), (SMALL - 64, 64)], ids=["all", "from 1", "end"]
 )
