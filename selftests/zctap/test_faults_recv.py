@@ -169,12 +169,12 @@ def test_receive_timeout_while_it_blocks(faults: Faults, way: Way) -> None:
             request = way.start(100, flags=SqeFlag.ASYNC)
             wait_until(failed, "nothing was made to fail")
         try:
-            cqe = way.ring.wait_for(request, scaled(0.3))
+            cqe = way.ring.wait_for(request, scaled(0.2))
         except TimeoutError:
             way.ring.run(op.cancel(request))
             cqe = way.ring.wait_for(request)
         said[errno.errorcode[-way.accept(cqe)]] += 1
-        if said["EAGAIN"] >= 3:
+        if said["EAGAIN"] >= 3 or said["EINTR"]:
             break
     assert set(said) <= {"EAGAIN", "ECANCELED"}, f"{said}, expected EAGAIN, or ECANCELED by poll"
     way.tcp.send(1000)
