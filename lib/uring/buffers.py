@@ -13,11 +13,15 @@ class BufferRing:
     kernel together by publish(); what an entry's address means is the group's business. The
     kernel's own position is not visible from here: the owner must not add more than `entries`
     that may lie untaken. Raises OSError (EINVAL, EEXIST for a group that exists).
+
+    memory: where the entries lie; it is closed with the ring.
     """
 
-    def __init__(self, ring: Ring, bgid: int, entries: int) -> None:
+    def __init__(
+        self, ring: Ring, bgid: int, entries: int, *, memory: Memory | None = None
+    ) -> None:
         self.ring, self.bgid, self.entries = ring, bgid, entries
-        self._memory = Memory(entries * BUF_SIZE)
+        self._memory = memory or Memory(entries * BUF_SIZE)
         self._shown = self._memory.view.cast("H")
         self._tail, self._registered = 0, False
         reg = BufReg(ring_addr=self._memory.addr, ring_entries=entries, bgid=bgid)

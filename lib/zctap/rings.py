@@ -5,7 +5,7 @@ import struct
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
-from lib.uring import PAGE, BufferPool, BufferRing, Ring
+from lib.uring import PAGE, BufferPool, BufferRing, Memory, Ring
 from lib.uring.abi import BUF_SIZE
 from lib.zerocopy import Region
 
@@ -19,9 +19,17 @@ class FillRing(BufferRing):
     last: those that can still lie untaken.
     """
 
-    def __init__(self, ring: Ring, bgid: int, region: Region, entries: int = 0) -> None:
+    def __init__(
+        self,
+        ring: Ring,
+        bgid: int,
+        region: Region,
+        entries: int = 0,
+        *,
+        memory: Memory | None = None,
+    ) -> None:
         size = entries or 1 << (4 * region.pages - 1).bit_length()
-        super().__init__(ring, bgid, min(size, 1 << 15))
+        super().__init__(ring, bgid, min(size, 1 << 15), memory=memory)
         self.region = region
         self.given: deque[int] = deque(maxlen=self.entries)
 

@@ -3,6 +3,8 @@
 
 import errno
 import random
+import socket
+from dataclasses import replace
 
 import pytest
 
@@ -67,6 +69,29 @@ def test_where_buffers_came_from(exhausted: Exhausted) -> None:
     assert (counters.zc_iovs, counters.zc_bytes) == (pages + 9, (pages + 9) * SEGMENT)
 
 
+@contract("DBG-5", "DEV-4")
+def test_frames_that_found_no_buffer(exhausted: Exhausted) -> None:
+    """alloc_fail rises when a frame is dropped for want of a buffer."""
+    for _ in range(3):
+        before = exhausted.entry.counters().alloc_fail
+        assert exhausted.offer() is None
+        after = exhausted.entry.counters().alloc_fail
+        assert after > before, f"expected more than {before} after a drop, seen {after}"
+
+
+@contract("DBG-5", "BUF-3")
+def test_buffers_that_came_free_without_the_user(station: Station) -> None:
+    """recycled rises when what lies in the region is read by recv(2) alone."""
+    flow, entry = station.flow(), station.debug()
+    for _ in range(3):
+        before = entry.counters().recycled
+        flow.tcp.send(SEGMENT)
+        flow.tcp.read(SEGMENT)
+        station.at_rest()
+        after = entry.counters().recycled
+        assert after > before, f"expected more than {before} after a read, seen {after}"
+
+
 @contract("DBG-5", "RECV-11")
 def test_want_of_copy_buffers(make_station: MakeStation) -> None:
     """recv_enobufs counts each call that failed for want of a copy buffer, and nothing else."""
@@ -78,7 +103,9 @@ def test_want_of_copy_buffers(make_station: MakeStation) -> None:
         assert flow.receiver.run(flow.receiver.sqe(SEGMENT)).error == errno.ENOBUFS
         assert entry.counters().recv_enobufs == times
     station.copy.give(0)
+    flow.refused(replace(flow.receiver.sqe(SEGMENT), addr=1 << 60), errno.EFAULT)
     flow.drain(SEGMENT)
+    flow.refused(flow.receiver.sqe(SEGMENT, msg_flags=socket.MSG_DONTWAIT), errno.EAGAIN)
     counters = entry.counters()
     assert counters.recv_enobufs == 3
     assert (counters.copy_iovs, counters.copy_bytes) == (flow.tally.pieces, SEGMENT)

@@ -16,7 +16,7 @@ from fixtures.parking import (
     Parked,
     keeps,
 )
-from fixtures.registration import receives, refused, valid
+from fixtures.registration import active, receives, refused, valid
 from fixtures.removal import (
     REMOVALS,
     Removal,
@@ -164,6 +164,15 @@ def test_two_queues_of_a_device(own_link: Link, make_station: MakeStation) -> No
     removed(own_link, deletion)
     for station in stations:
         dead(station)
+
+
+@contract("REL-3", "DBG-2")
+@pytest.mark.parametrize("removal", [deletion, move])
+def test_another_device_goes(own_link: Link, station: Station, removal: Removal) -> None:
+    """An ifq stays active, and receives, when a device goes that is not its own."""
+    removed(own_link, removal)
+    active(station)
+    receives(station)
 
 
 @contract("REL-3", "REL-7", "REL-1", "DBG-2")

@@ -2,6 +2,8 @@
 """Receiving while memory or a copy to the user fails: nothing of the stream is lost or doubled."""
 
 import errno
+import socket
+import struct
 from collections import Counter
 from dataclasses import replace
 
@@ -11,7 +13,7 @@ from fixtures.copies import no_copy_lost
 from fixtures.faults import Log
 from fixtures.stations import META, Flow, MakeStation, Station
 from fixtures.ways import Way
-from lib.deadline import wait_until
+from lib.deadline import scaled, wait_until
 from lib.faults import MEMORY, PAGES, USERCOPY, Faults, Shot
 from lib.uring import Cqe, Setup, Sqe, SqeFlag, op
 from lib.uring.abi import Enter, RecvSend
@@ -151,4 +153,32 @@ def test_cancelled_while_it_blocks(faults: Faults, way: Way) -> None:
     way.tcp.wait_queued(1000)
     way.drain(1000)
     if not said["EINTR"]:
+        pytest.skip(f"{dict(said)}: no request has blocked in a worker")
+
+
+@contract("RECV-25", "RECV-23")
+def test_receive_timeout_while_it_blocks(faults: Faults, way: Way) -> None:
+    """SO_RCVTIMEO ends a request that blocks in a worker: EAGAIN, as RECV says.
+
+    One that waits by poll all the same is not ended by it, and so cancelled after a while.
+    """
+    way.tcp.rx.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, 10_000))
+    said = Counter[str]()
+    for _ in range(10):
+        with faults.atomic_failure(0) as failed:
+            request = way.start(100, flags=SqeFlag.ASYNC)
+            wait_until(failed, "nothing was made to fail")
+        try:
+            cqe = way.ring.wait_for(request, scaled(0.2))
+        except TimeoutError:
+            way.ring.run(op.cancel(request))
+            cqe = way.ring.wait_for(request)
+        said[errno.errorcode[-way.accept(cqe)]] += 1
+        if said["EAGAIN"] >= 3 or said["EINTR"]:
+            break
+    assert set(said) <= {"EAGAIN", "ECANCELED"}, f"{said}, expected EAGAIN, or ECANCELED by poll"
+    way.tcp.send(1000)
+    way.tcp.wait_queued(1000)
+    way.drain(1000)
+    if not said["EAGAIN"]:
         pytest.skip(f"{dict(said)}: no request has blocked in a worker")

@@ -11,8 +11,9 @@ from contextlib import suppress
 import pytest
 
 from fixtures.faults import Log
-from fixtures.registration import Traces, valid
+from fixtures.registration import Traces, mapped_at_most, valid
 from fixtures.stations import MakeStation, Station
+from lib import dma
 from lib.deadline import wait_until
 from lib.faults import MEMORY, USERCOPY, Faults
 from lib.zctap import Debugfs, IfqReq, register_ifq, unregister_ifq
@@ -73,7 +74,7 @@ def test_registration(
     The same call succeeds right behind, and in the end the device can be deleted.
     """
     station = make_station(own_link, pages=PAGES, register=False)
-    registrar, log = Registrar(station), Log()
+    registrar, log, mapped = Registrar(station), Log(), dma.mapped() or 0
     with own_link.rx.ns.entered():
         for shot in faults.shots(lasting, 4):
             shot.run(registrar.bind)
@@ -81,6 +82,7 @@ def test_registration(
             if shot.error:
                 left = Traces.now()
                 assert left.none_since(registrar.before), f"{shot}: {left}, {registrar.before}"
+                mapped_at_most(mapped, str(shot))
                 registrar.bind()
             whole(registrar.before)
             registrar.released()

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """The fill ring as a ring: sizes, empty and full, wrapping around, a tail that makes no sense."""
 
+import os
+
 import pytest
 
 from fixtures.exhausted import SEGMENT, Exhausted, MakeExhausted
-from fixtures.stations import MakeStation
+from fixtures.stations import FILL, MakeStation
+from lib.uring import PAGE, Memory
+from lib.zctap import FillRing
 
 contract = pytest.mark.contract
 pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("prompt_frees")]
@@ -74,6 +78,51 @@ def test_tail_wraps_around(make_station: MakeStation) -> None:
     assert bad - 2 * 32 * BAD <= counters.fill_invalid <= bad
     assert counters.fill_not_owned == 0
     flow.drain(flow.tcp.sent.offset - flow.tally.total)
+
+
+@contract("FILL-1", "FILL-3")
+def test_no_more_than_what_lies_across_the_wrap(make_station: MakeStation) -> None:
+    """Of entries that lie from 65,530 on past 0 each is looked at once, and nothing behind them."""
+    station = make_station(pages=8, fill_entries=256, register=False)
+    assert station.fill is not None
+    station.fill.jump(65_530)
+    station.register()  # from there on (FILL-8)
+    exhausted = Exhausted(station)
+    exhausted.fill.jump(11)  # zeros: no page frees itself, which would end the refill
+    assert exhausted.offer() is None
+    invalid = exhausted.entry.counters().fill_invalid
+    assert invalid == 11, f"11 bad entries up to the tail: expected 11 counted, seen {invalid}"
+    exhausted.give(3)
+    assert exhausted.arrivals() == [3]
+    counters = exhausted.entry.counters()
+    assert (counters.fill_invalid, counters.fill_not_owned) == (11, 0)
+
+
+@contract("FILL-1")
+def test_pages_of_the_ring_are_where_they_are(make_station: MakeStation) -> None:
+    """Each entry of a ring of two pages is read from its page, whichever lies first in memory.
+
+    The same two pages make the ring twice, and are swapped in between.
+    """
+    pages = os.memfd_create("ring")
+    try:
+        os.ftruncate(pages, 2 * PAGE)
+        for first in (0, PAGE):
+            memory = Memory(2 * PAGE)
+            memory.overlay(pages, size=PAGE, offset=first)
+            memory.overlay(pages, at=PAGE, offset=PAGE - first)
+            memory.view[:] = bytes(2 * PAGE)
+            station = make_station(pages=8, fill_group=False, register=False)
+            station.fill = FillRing(station.ring, FILL, station.region, 512, memory=memory)
+            station.fill.jump(255)
+            station.register()  # from there on (FILL-8)
+            exhausted = Exhausted(station)
+            for page in (5, 6, 7):  # the first page's last entry, and the second's first two
+                exhausted.give(page)
+                assert exhausted.arrivals() == [page], f"the page of the file at {first} is first"
+            station.close()
+    finally:
+        os.close(pages)
 
 
 @contract("FILL-3", "BUF-4")

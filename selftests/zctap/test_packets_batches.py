@@ -6,9 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from fixtures.peers import Craft, CraftedFlow
-from fixtures.stations import Station
+from fixtures.stations import MakeStation, Station
+from lib.deadline import wait_until
+from lib.uring import PAGE
 from netns import Link, Unsupported, ethtool
 from netns.device import held_back
+from netns.mtu import LARGEST, mtu
+from netns.peer import offload
 
 contract = pytest.mark.contract
 both_families = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
@@ -72,3 +76,43 @@ def test_bad_segments_in_a_batch(station: Station, craft: Craft) -> None:
     flow.drain(BATCH * size)
     peer.probe()
     assert peer.queued() == 0
+
+
+@pytest.fixture
+def cut_up(steered_link: Link) -> Iterator[None]:
+    """Packets of up to 64 KiB; what stands for several leaves as those, in one batch."""
+    with mtu(steered_link, LARGEST):
+        ethtool.set_tso(steered_link.tx, False)
+        yield
+        ethtool.set_tso(steered_link.tx, True)
+
+
+@contract("FILL-5", "RECV-19")
+@both_families
+def test_long_batch_behind_a_missing_segment(
+    prompt_frees: None, cut_up: None, make_station: MakeStation, craft: Craft, family: int
+) -> None:
+    """More pages than an skb has fragments (17) wait for a segment, which needs them, and gets in.
+
+    Each of the batch's segments takes three pages of the region's 18, the missing one 16.
+    """
+    station = make_station(pages=18, copies=64)
+    flow = craft(station, family, mss=1 << 15, rcvbuf=1 << 20)
+    peer, count, size, missing = flow.peer, 6, 2 * PAGE + 1, 15 * PAGE + 1
+    while peer.window < missing + count * size:
+        assert peer.sent.offset < 4 << 20, f"the window stays at {peer.window} bytes"
+        peer.put(peer.next(10 * PAGE))
+        flow.drain(10 * PAGE)
+        peer.wait_acked(peer.sent.offset)
+    start = peer.sent.offset
+    batch = peer.data(start + missing, count * size, summed=False)
+    peer.put(batch, offload=offload(size, family=family))
+
+    def missing_one_in() -> bool:
+        peer.put(peer.data(start, missing))
+        return peer.queued() >= missing
+
+    wait_until(missing_one_in, lambda: f"it is kept out\n{station.debug().dump()}", 5)
+    peer.sent.offset += missing + count * size
+    peer.wait_queued(missing + count * size)
+    flow.drain(missing + count * size)

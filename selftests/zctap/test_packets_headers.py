@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Headers of every kind and length in front of the payload, which lands in the region."""
 
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -230,3 +231,28 @@ def test_headers_that_change_under_a_tap(
         flow.drain(SIZE * len(between))
         for number in range(len(between)):
             peer.sent.pattern.check(number * SIZE, tapped.recv(2000)[-SIZE:])
+
+
+@contract("BUF-2", "BUF-3", "RECV-19")
+@both_families
+def test_segment_that_is_joined_while_a_tap_has_it(
+    prompt_frees: None, make_station: MakeStation, craft: Craft, family: int
+) -> None:
+    """TCP joins a segment to the one before while a packet socket has it, too: both read it right.
+
+    The packet socket does so when the region has been used over and over again.
+    """
+    station = make_station(pages=8)
+    flow = craft(station, family)
+    peer = flow.peer
+    peer.feed(SIZE)
+    peer.wait_queued(SIZE)  # nobody else has this one, so others can be joined to it
+    with tap(station.link.rx) as tapped:
+        peer.feed(SIZE)
+        peer.wait_queued(2 * SIZE)
+        tapped.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)  # full, by what it has
+        flow.drain(2 * SIZE)
+        for _ in range(32):
+            peer.feed(SIZE)
+            flow.drain(SIZE)
+        peer.sent.pattern.check(SIZE, tapped.recv(2000)[-SIZE:])

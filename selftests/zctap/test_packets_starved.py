@@ -114,7 +114,7 @@ def test_dropped_segments_come_again(small: Station, craft: Craft, family: int) 
 
 @contract("DEV-4", "BUF-3", "FILL-5")
 def test_frame_that_finds_too_few_buffers(make_station: MakeStation, craft: Craft) -> None:
-    """A frame of more pages than are left is dropped as a whole, and keeps none of them."""
+    """A frame of more pages than are left is dropped as a whole, counts once and keeps no page."""
     station = make_station(pages=16)
     flow = craft(station, rcvbuf=1 << 20)
     peer, sizes = flow.peer, [6 * PAGE, 6 * PAGE]
@@ -128,6 +128,9 @@ def test_frame_that_finds_too_few_buffers(make_station: MakeStation, craft: Craf
     assert peer.queued() == sum(sizes)
     peer.put(peer.next(2 * PAGE, summed=False), offload=offload(1400))
     peer.wait_queued(sum(sizes) + 2 * PAGE)
+    counted = ethtool.drops(station.link.rx) - dropped
+    # Once each; a device that shows drops in ip -s link and in ethtool, too, is read twice.
+    assert counted in (3, 6), f"3 frames dropped: expected 3 or twice that, counted {counted}"
     flow.drain(sum(sizes) + 2 * PAGE)
     assert flow.tally.copied == 0
 

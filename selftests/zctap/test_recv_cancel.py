@@ -180,6 +180,31 @@ def test_cancelled_as_data_arrives(
     flow.drain(due)
 
 
+@pytest.mark.own_sender
+@contract("RECV-17", "RECV-29")
+def test_interrupted_while_it_takes_its_data(station: Station) -> None:
+    """What another request's data interrupts reports what it has taken, or takes nothing.
+
+    One system call sends, which wakes the other request and leaves the task with work to do, and
+    then receives.
+    """
+    flow, other = station.flow(), station.flow()
+    for _ in range(5):
+        flow.tcp.send(10_000)
+        flow.tcp.wait_queued(10_000)
+        woken = arm(station.ring, other.receiver.sqe(1000))
+        sent = station.ring.push(op.send(other.tcp.tx.fileno(), other.tcp.sent.take(1000)))
+        request = station.ring.push(flow.receiver.sqe(10_000))
+        cqes = {cqe.user_data: cqe for cqe in station.ring.wait(3)}
+        assert cqes[sent].res == 1000
+        for each, number, length in ((other, woken, 1000), (flow, request, 10_000)):
+            received = each.receiver.decode(cqes[number])
+            each.receiver.give_back(each.accept(received))
+            left = each.tcp.queued()
+            assert left == length - received.length, f"{cqes[number]}: {left} bytes left"
+            each.drain(left)
+
+
 # -- the ring goes, the process goes -----------------------------------------------------------
 
 

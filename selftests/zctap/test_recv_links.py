@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from fixtures.stations import Flow
+from fixtures.stations import META, Flow
 from fixtures.ways import Way
 from lib.uring import SqeFlag, op
 
@@ -56,6 +56,28 @@ def test_failure_in_a_chain(way: Way, flag: SqeFlag, expected: int) -> None:
     assert results == {request: -errno.EAGAIN, follower: expected}
     way.tcp.send(10)
     way.drain(10)
+
+
+@contract("RECV-23", "RECV-16", "RECV-8")
+@pytest.mark.parametrize("why", ["ECONNRESET", "ENOBUFS"])
+@pytest.mark.parametrize(
+    ("flag", "expected"), [(LINK, -errno.ECANCELED), (HARDLINK, 0)], ids=["link", "hardlink"]
+)
+def test_failure_that_the_socket_or_a_group_brings(
+    way: Way, why: str, flag: SqeFlag, expected: int
+) -> None:
+    """So it is when it waited for data and the peer resets, or when its group has no buffer."""
+    if why == "ENOBUFS":
+        request = way.push(1000, flags=flag | SqeFlag.BUFFER_SELECT, buf=META)
+    else:
+        request = way.push(1000, flags=flag)
+    follower = way.ring.push(op.nop())
+    way.ring.submit()
+    if why == "ECONNRESET":
+        way.tcp.reset()
+    results = {cqe.user_data: cqe.res for cqe in way.ring.wait(2)}
+    wanted = {request: -getattr(errno, why), follower: expected}
+    assert results == wanted, f"{results}, expected {wanted}"
 
 
 @contract("RECV-23")

@@ -6,6 +6,7 @@ import mmap
 
 import pytest
 
+from fixtures.exhausted import MakeExhausted
 from fixtures.links import UNUSED_QUEUE
 from fixtures.regions import HUGE, Mappings, meminfo
 from fixtures.registration import accepted, refused, valid
@@ -38,6 +39,13 @@ def test_region_of_so_many_pages(make_station: MakeStation, pages: int) -> None:
     flow.transfer(3 * station.region.size)
     assert flow.tally.zero_copy > station.region.size, f"copied: {flow.tally}"
     assert flow.tally.pages <= set(range(pages))
+
+
+@contract("BUF-1", "BUF-3", "RECV-19")
+def test_each_page_is_a_buffer(make_exhausted: MakeExhausted) -> None:
+    """Of more than 256 pages each is used once, under a number of its own, while all are held."""
+    exhausted = make_exhausted(257)
+    assert sorted(exhausted.held) == list(range(257))
 
 
 @contract("RECV-19", "BUF-1")
@@ -100,12 +108,17 @@ def test_region_that_became_read_only(make_station: MakeStation) -> None:
 # -- huge pages ----------------------------------------------------------------------------
 
 
-@contract("REG-22", "RECV-19")
+@contract("REG-22", "RECV-19", "BUF-1")
 @pytest.mark.parametrize(
-    ("first", "pages"), [(0, SMALL), (1, 64), (SMALL - 64, 64)], ids=["all", "from 1", "end"]
+    ("first", "pages"),
+    [(0, SMALL), (1, 64), (SMALL - 64, 64), (SMALL - 5, 64)],
+    ids=["all", "from 1", "end", "across"],
 )
 def test_hugetlb(hugetlb: Memory, make_station: MakeStation, first: int, pages: int) -> None:
-    """A hugetlb page, or a part of one, is a region, and hugetlb gets it back in good order."""
+    """A hugetlb page, or a part of one or two, is a region; hugetlb gets them back in good order.
+
+    What it knows of a page it keeps in struct page, of its first small one above all.
+    """
     reserved, free = meminfo("HugePages_Rsvd"), meminfo("HugePages_Free")
     station = make_station(region=Region(pages, memory=hugetlb, first=first))
     fills(station)
@@ -113,8 +126,9 @@ def test_hugetlb(hugetlb: Memory, make_station: MakeStation, first: int, pages: 
     assert (meminfo("HugePages_Rsvd"), meminfo("HugePages_Free")) == (reserved, free)
     assert hugetlb.close(), "someone still looks at the memory"
     wait_until(  # the ring unpins its fixed buffer on a worker
-        lambda: meminfo("HugePages_Free") == free + 1, "hugetlb did not get its page back", 2
+        lambda: meminfo("HugePages_Free") == free + 2, "hugetlb did not get its pages back", 2
     )
+    assert meminfo("HugePages_Rsvd") == reserved, "a page that came back is thought reserved"
 
 
 @contract("REG-22", "RECV-19")

@@ -15,6 +15,7 @@ from fixtures.registration import (
     Traces,
     accepted,
     answer,
+    mapped_at_most,
     no_room_for_a_region,
     receives,
     refused,
@@ -23,7 +24,6 @@ from fixtures.registration import (
 from fixtures.stations import MakeStation, Station
 from lib import caps, dma
 from lib.child import Child, Hear, Say
-from lib.deadline import wait_until
 from lib.uring import PAGE, Memory
 from lib.zerocopy import Region
 from netns import Link
@@ -43,15 +43,6 @@ def fail_map() -> Iterator[Path]:
         pytest.skip(f"this kernel has no {FAIL_MAP}")
     yield FAIL_MAP
     FAIL_MAP.write_text("0")
-
-
-def mapped_at_most(most: int, when: str) -> None:
-    """No DMA mapping is left, where they are counted; other devices have some for a moment."""
-
-    def seen() -> str:
-        return f"{when}: expected {most} DMA mappings at most, seen {dma.mapped()}"
-
-    wait_until(lambda: (dma.mapped() or 0) <= most, seen, 0.2)
 
 
 @contract("REG-16", "REG-18", "DEV-6")
