@@ -22,6 +22,8 @@ _ENDINGS = re.compile(r"(List of all partitions|Kernel panic - not syncing|reboo
 # And lone surrogates, which no encoding has.
 _CONTROL = re.compile(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\U0010ffff]")
 _INDENT = "  "
+# The name of all tests of a module that are not known.
+UNCOLLECTED = "uncollected"
 
 
 class Writer:
@@ -101,7 +103,7 @@ class Writer:
         if self._plain:
             indent, number = "", len(self._done) + 1
         elif result.id == self._current:
-            name = "the rest of it"
+            name = UNCOLLECTED
         elif result.module != self._current:
             name = name_of(result.id)
         for line in result.detail.splitlines():

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from lib.deadline import wait_until
+from lib.report.ktap import UNCOLLECTED
 from lib.run.joined import MACS
 from lib.vm import cache, kbuild, source
 from lib.vm.qmp import Monitor
@@ -29,14 +30,18 @@ _TWO_BOOTS = 100
 _RESULT = re.compile(r"(?:  (?=ok|not)|(?=.*# ERROR))(ok|not ok) \d+ (\S+)(?: # (.*))?")
 
 
-def verdicts(ktap: str) -> dict[str, str]:
-    """Return test -> "ok", "failed", or what its directive says: "skip", "timeout", "panic"."""
-    found = {}
+def results(ktap: str) -> Iterator[tuple[str, str, str]]:
+    """Give each test, or module without tests, its module, and "ok", "failed", or what its
+    directive says: "skip", "timeout", "panic".
+    """
+    module = ""
     for line in ktap.splitlines():
-        if match := _RESULT.fullmatch(line):
+        if line.startswith("  # Subtest: "):
+            module = line.removeprefix("  # Subtest: ")
+        elif match := _RESULT.fullmatch(line):
             word = (match[3] or "").removeprefix("ERROR ").split(" ")[0].rstrip(":").lower()
-            found[match[2]] = word or {"ok": "ok", "not ok": "failed"}[match[1]]
-    return found
+            name = module if match[2] == UNCOLLECTED else match[2]
+            yield name, module, word or {"ok": "ok", "not ok": "failed"}[match[1]]
 
 
 @dataclass
@@ -50,18 +55,12 @@ class Outcome:
     @property
     def verdicts(self) -> dict[str, str]:
         """Test -> its verdict in a word."""
-        return verdicts(self.ktap)
+        return {name: word for name, _, word in results(self.ktap)}
 
     @property
     def modules(self) -> dict[str, str]:
         """Test -> its module."""
-        found, module = {}, ""
-        for line in self.ktap.splitlines():
-            if line.startswith("  # Subtest: "):
-                module = line.removeprefix("  # Subtest: ")
-            elif match := _RESULT.fullmatch(line):
-                found[match[2]] = module
-        return found
+        return {name: module for name, module, _ in results(self.ktap)}
 
     def __repr__(self) -> str:
         return f"exit status {self.status}\n{self.ktap}\n{self.said}"

@@ -148,7 +148,7 @@ def test_guest_lost_when_no_module_follows_is_told_all_the_same():
 
 def test_module_of_which_some_is_left_has_its_tests_and_the_rest():
     found = written([Result("m.py::a", "passed"), Result("m.py", "not run")]).splitlines()
-    assert found[-3:] == ["  ok 1 a", "  not ok 2 the rest of it # ERROR not run:", "not ok 1 m.py"]
+    assert found[-3:] == ["  ok 1 a", "  not ok 2 uncollected # ERROR not run:", "not ok 1 m.py"]
 
 
 def test_control_characters_and_endings_are_defused():
