@@ -13,23 +13,28 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+from lib.deadline import scaled
 from lib.uring import abi, syscalls
 from lib.uring.abi import Enter
 from lib.uring.op import Sqe
 from lib.uring.ring import PATIENCE, Ring
 
 _FLAGS = Enter.GETEVENTS | Enter.EXT_ARG
+LINGER = 0.001  # seconds, of a fast machine
 Completion = tuple[int, int, int]  # user_data, res, flags
 
 
 class Batches:
     """What a ring completes, batch by batch; nobody else may take its completions meanwhile.
 
-    calls: how often the kernel has been entered.
+    least: wait for so many completions, though no longer than LINGER if there is one: whoever
+    takes each one as it comes is busy with taking them. calls: how often the kernel has been
+    entered.
     """
 
-    def __init__(self, ring: Ring) -> None:
-        self.ring, self.calls = ring, 0
+    def __init__(self, ring: Ring, least: int = 1) -> None:
+        self.ring, self.least, self.calls = ring, least, 0
+        self._linger = scaled(LINGER)
         # Of the ring, which is this package's own, looked up once.
         self._words, self._cqes, self._at = ring._words, ring._cqes, ring._cqes_at
         self._head_at, self._tail_at, self._mask = ring._cq_head, ring._cq_tail, ring._cq_mask
@@ -45,7 +50,7 @@ class Batches:
         self.ring.push(sqe, user_data)
 
     def wait(self, timeout: float = PATIENCE) -> Iterator[Completion]:
-        """Submit, and wait for one completion at least: all there are, oldest first.
+        """Submit, and wait for a batch, one completion at least: all there are, oldest first.
 
         They lie in the CQ until done(). Raises TimeoutError after `timeout` seconds, OSError.
         """
@@ -72,7 +77,7 @@ class Batches:
         """Enter the kernel until the CQ is not empty: its tail."""
         words, spec = self._words, self._spec
         deadline = time.monotonic() + timeout
-        left = timeout
+        least, left = self.least, timeout if self.least == 1 else min(timeout, self._linger)
         while True:
             spec.tv_sec = int(left)
             spec.tv_nsec = int(left % 1 * 1e9)
@@ -83,7 +88,7 @@ class Batches:
                 syscalls.enter(
                     self.ring.fd,
                     self.ring.pending,
-                    1,
+                    least,
                     _FLAGS,
                     ctypes.addressof(self._arg),
                     ctypes.sizeof(self._arg),
@@ -92,7 +97,7 @@ class Batches:
                 if error.errno not in (errno.EINTR, errno.ETIME):
                     raise
             tail = words[self._tail_at]
-            left = deadline - time.monotonic()
+            least, left = 1, deadline - time.monotonic()
             if tail != seen:
                 return tail
             if left <= 0:

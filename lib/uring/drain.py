@@ -15,10 +15,12 @@ _BUFFER, _MORE = int(CqeFlag.BUFFER), int(CqeFlag.MORE)
 
 
 class RecvDrain:
-    """Receives from sockets until each has ended; nobody looks at the bytes."""
+    """Receives from sockets until each has ended; nobody looks at the bytes. batch: see Batches."""
 
-    def __init__(self, ring: Ring, socks: Sequence[socket.socket], pool: BufferPool) -> None:
-        self.batches, self.pool = Batches(ring), pool
+    def __init__(
+        self, ring: Ring, socks: Sequence[socket.socket], pool: BufferPool, *, batch: int = 1
+    ) -> None:
+        self.batches, self.pool = Batches(ring, batch), pool
         self.total = self.completions = self.again = 0
         self._entries = pool.prepared()
         requests = [op.recv_select(one.fileno(), pool.bgid, multishot=True) for one in socks]

@@ -62,6 +62,7 @@ class Drain:
     back, while TCP takes them for read and lets the peer send on. So the region has to have room
     for all of that, for what the receive buffers take (twice SO_RCVBUF each) and for the device's
     own; else frames are dropped, and what comes behind them is copied, as it is out of order.
+    batch: how many completions to wait for, see Batches; fewer than metadata buffers.
     """
 
     def __init__(
@@ -76,11 +77,12 @@ class Drain:
         meta: BufferPool,
         readlen: int = _READLEN,
         sink: Sink | None = None,
+        batch: int = 1,
     ) -> None:
         if meta.size != IOVS * IOV_SIZE:
             raise ValueError(f"metadata buffers of {meta.size} bytes, not {IOVS * IOV_SIZE}")
         self.region, self.fill, self.copy, self.meta, self.sink = region, fill, copy, meta, sink
-        self.batches, self.drained = Batches(ring), Drained()
+        self.batches, self.drained = Batches(ring, batch), Drained()
         requests = [
             Sqe(
                 zctap.recv_zc,

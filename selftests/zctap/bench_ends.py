@@ -28,6 +28,7 @@ from netns.tcp_info import segments
 BOUND, UNBOUND = 1, 0  # queues
 PAGES = 2048
 _BUFFER, _BUFFERS = 64 << 10, 16
+_BATCH = 8  # completions: half of the buffers, so that the kernel has some in the meantime
 _FILL, _COPY, _META, _RECV = 10, 20, 30, 40  # buffer groups
 _FLAGS = Setup.SINGLE_ISSUER | Setup.DEFER_TASKRUN
 _SO_RCVBUFFORCE = 33  # asm-generic/socket.h
@@ -75,7 +76,7 @@ class Receiving:
         if name == "recv":
             return lambda: _recv(socks, self.buffers)
         if name == "uring":
-            plain = RecvDrain(self.plain, socks, self.pool)
+            plain = RecvDrain(self.plain, socks, self.pool, batch=_BATCH)
 
             def run_plain() -> dict[str, int]:
                 plain.run()
@@ -92,6 +93,7 @@ class Receiving:
             copy=self.copy,
             meta=self.meta,
             readlen=_BUFFER,
+            batch=_BATCH,
         )
 
         def run() -> dict[str, int]:

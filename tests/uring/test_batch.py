@@ -24,14 +24,16 @@ class CannedRing:
         self._words = self._cqes[:CQES].cast("I")
         self._tail = self.pending = 0
         self.due: list[list[tuple[int, int, int]]] = []
+        self.least: list[int] = []  # how many enter() was to wait for
 
     def push(self, _sqe: Sqe, _user_data: int) -> None:
         """Take a request."""
         self._tail += 1
         self.pending += 1
 
-    def enter(self, _fd: int, submitted: int, *_rest: int) -> int:
+    def enter(self, _fd: int, submitted: int, least: int = 1, *_rest: int) -> int:
         """Complete the next batch."""
+        self.least.append(least)
         assert submitted == self.pending
         assert self._words[SQ_TAIL] == self._tail
         self.pending = 0
@@ -81,3 +83,12 @@ def test_what_lies_there_takes_no_call(canned: CannedRing) -> None:
 def test_nothing_comes(canned: CannedRing) -> None:
     with pytest.raises(TimeoutError):
         Batches(cast(Ring, canned)).wait(0.01)
+
+
+def test_a_batch_is_waited_for_and_then_whatever_there_is(canned: CannedRing) -> None:
+    batches = Batches(cast(Ring, canned), 3)
+    canned.due = [[(1, 0, 0), (2, 0, 0)], [], [(3, 0, 0)]]
+    assert len(list(batches.wait())) == 2  # the time for more has passed
+    batches.done()
+    assert list(batches.wait()) == [(3, 0, 0)]
+    assert canned.least == [3, 3, 1]

@@ -23,7 +23,7 @@ Iov = tuple[int, int, int, int]
 class Canned:
     """The batches that a kernel completes."""
 
-    def __init__(self, _ring: object) -> None:
+    def __init__(self, _ring: object, _least: int) -> None:
         self.pushed: list[int] = []
         self.due: list[list[tuple[int, int, int]]] = []
 
