@@ -22,6 +22,8 @@ NOTES = (
     " the CPU was idle: then they are in 'all CPUs' only, which is the machine. The sender's CPU"
     " takes in both ends' packets, but what arrives while the receiver has its socket locked is"
     " worked off on the receiver's time.",
+    "The receiver's user time is that of a loop in Python, which a program in C would not have; its"
+    " system time is the kernel's.",
     "User and system time are told apart by the timer tick, some 125 of them in half a second;"
     " their sum is exact.",
     f"Busy: the part of the time in which the receiver's CPU was. Less than {BUSY:.0%} (*): it is"
@@ -35,11 +37,11 @@ HEAD = (
     "n",
     "goodput / recv",
     "receiver's CPU time / recv",
+    "its system time / recv",
     "all CPUs' time / recv",
     "goodput MiB/s",
     "receiver user+sys s/GiB",
     "sender user+sys s/GiB",
-    "all CPUs s/GiB",
     "receiver's CPU busy",
     "copied",
     "CQEs/GiB",
@@ -47,11 +49,11 @@ HEAD = (
     "again/GiB",
 )
 # The same in two lines, for a terminal.
-_UPPER = ("", "", "goodput", "receiver CPU", "all CPUs", "goodput", "receiver", "sender")
-_LOWER = ("way", "n", "/ recv", "/ recv", "/ recv", "MiB/s", "u+s s/GiB", "u+s s/GiB")
+_UPPER = ("", "", "goodput", "receiver CPU", "its system", "all CPUs", "goodput", "receiver")
+_LOWER = ("way", "n", "/ recv", "/ recv", "/ recv", "/ recv", "MiB/s", "u+s s/GiB")
 _REST = (
-    ("all", "rec. CPU", "", "CQEs", "calls", "again"),
-    ("s/GiB", "busy", "copied", "/GiB", "/GiB", "/GiB"),
+    ("sender", "rec.", "", "CQEs", "calls", "again"),
+    ("u+s s/GiB", "busy", "copied", "/GiB", "/GiB", "/GiB"),
 )
 
 
@@ -93,11 +95,11 @@ def cells(row: Row) -> tuple[str, ...]:
         str(row.count),
         _ratio(row.ratios.get("goodput")),
         _ratio(row.ratios.get("receiver")),
+        _ratio(row.ratios.get("receiver system")),
         _ratio(row.ratios.get("machine")),
         f"{of['goodput']:.0f}",
         f"{of['receiver user']:.2f}+{of['receiver system']:.2f}",
         f"{of['sender user']:.2f}+{of['sender system']:.2f}",
-        f"{of['machine']:.2f}",
         f"{busy:.0%}{' ' if busy >= BUSY else '*'}",
         f"{of['copied share']:.2%}" if row.way in ("copied", "zero-copy") else "-",
         f"{of['cqes']:.0f}" if row.way != "recv" else "-",
