@@ -196,10 +196,8 @@ def parse(argv: list[str]) -> Options:
     if command != "demo" and (given.bytes or given.dump):
         raise Trouble("--bytes and --dump go with 'demo'")
     _check_bench(command, given)
-    if command in ("demo", "bench") and words:
-        raise Trouble(f"{command!r} takes no tests")
     if command in ("demo", "bench"):
-        _check_program(command, given)
+        _check_program(command, given, words)
     if command not in ("run", "contract", "timing", "demo", "bench") and given.host:
         raise Trouble(f"--host does not go with {command!r}")
     if command == "self" and words:
@@ -279,8 +277,10 @@ def _check_bench(command: str, given: argparse.Namespace) -> None:
         raise Trouble("--loop prints its profile: no --json, no --html")
 
 
-def _check_program(command: str, given: argparse.Namespace) -> None:
+def _check_program(command: str, given: argparse.Namespace, words: list[str]) -> None:
     """Raise Trouble for what is of tests, with what runs none of them."""
+    if words:
+        raise Trouble(f"{command!r} takes no tests")
     of_tests = {
         "-k": given.keyword is not None,
         "-m": given.markers is not None,

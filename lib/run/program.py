@@ -51,13 +51,16 @@ class OnHost:
 
     def run(self, module: str, arguments: Sequence[str], feed: Feed) -> int:
         """As in Place. If we are killed so is what runs; 1 if a card is not as it was."""
-        variables = self._tested.variables if self._tested else {}
-        status = _run_here([sys.executable, "-m", module, *arguments], variables, feed)
-        if self._tested:
-            from lib.run import host_card
+        tested, left = self._tested, 0
+        try:
+            variables = tested.variables if tested else {}
+            status = _run_here([sys.executable, "-m", module, *arguments], variables, feed)
+        finally:  # also if it was killed, or interrupted
+            if tested:
+                from lib.run import host_card
 
-            return host_card.put_back(self._tested) or status
-        return status
+                left = host_card.put_back(tested)
+        return status or left
 
 
 def _run_here(command: list[str], variables: Mapping[str, str], feed: Feed) -> int:
@@ -68,6 +71,8 @@ def _run_here(command: list[str], variables: Mapping[str, str], feed: Feed) -> i
         cwd=suite.ROOT,
         env={**os.environ, **variables},
         stdout=subprocess.PIPE,
+        # A terminal's ^C is for us: a second one would interrupt how it tidies up.
+        start_new_session=True,
     ) as process:
         assert process.stdout
         while True:
@@ -79,7 +84,7 @@ def _run_here(command: list[str], variables: Mapping[str, str], feed: Feed) -> i
                 if interrupted:
                     process.kill()
                     raise
-                # It has more to say: how far it has got. A terminal's ^C has reached it already.
+                # It has more to say: how far it has got.
                 interrupted = True
                 process.send_signal(signal.SIGINT)
     if interrupted:
