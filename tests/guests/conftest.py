@@ -92,15 +92,24 @@ class Running:
     def has_begun(self, test: str) -> bool:
         """Whether a test has been announced."""
         start = f'"ev": "start", "id": "outside/test_it.py::{test}"'
-        return self.events.exists() and start in self.events.read_text()
+        return start in self._events()
 
     def begun(self) -> int:
         """How many tests have been announced."""
-        return self.events.read_text().count('"ev": "start"') if self.events.exists() else 0
+        return self._events().count('"ev": "start"')
+
+    def _events(self) -> str:
+        """What is in the file; "" before it is there. A run that begins makes it, removes it and
+        makes it again, as it looks whether it can.
+        """
+        try:
+            return self.events.read_text()
+        except FileNotFoundError:
+            return ""
 
     def durations(self) -> list[float]:
         """The seconds of each test so far."""
-        events = map(json.loads, self.events.read_text().splitlines())
+        events = map(json.loads, self._events().splitlines())
         return [event["duration"] for event in events if event["ev"] == "result"]
 
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
