@@ -81,13 +81,14 @@ def test_numbers_count_up(make_station: MakeStation) -> None:
 
 @contract("DBG-1", "DBG-2", "DBG-3", "DBG-4", "DBG-5")
 def test_only_root_may_look(station: Station) -> None:
-    """Nobody but root can read the version and an ifq's files."""
+    """Root can read the version and an ifq's files, nobody else can, and nobody can write them."""
     path = station.debug().path
     closed = not all(os.stat(above).st_mode & stat.S_IXOTH for above in (path, path.parent))
     for name in ("../version", "state", "accounting", "refs", "counters"):
         mode = os.stat(path / name).st_mode
         others = mode & (stat.S_IRWXG | stat.S_IRWXO)
         assert closed or not others, f"{name}: {stat.filemode(mode)}"
+        assert stat.S_IMODE(mode) & 0o733 == stat.S_IRUSR, f"{name}: {stat.filemode(mode)}"
 
 
 @contract("DBG-3", "DBG-4", "BUF-4")

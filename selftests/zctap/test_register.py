@@ -4,7 +4,7 @@
 import pytest
 
 from fixtures.links import QUEUE, UNUSED_QUEUE
-from fixtures.registration import accepted, active, parting, receives, valid
+from fixtures.registration import accepted, active, parting, receives, taken_over, valid
 from fixtures.stations import FILL, MakeStation, Station
 from lib.uring import PAGE, Memory
 from lib.zctap import FillRing, Ifq, IfqReq, Zctap
@@ -35,6 +35,18 @@ def test_explicit_unregistration(station: Station, explicit: None) -> None:
     station.gone()
     accepted(station)
     receives(station)
+
+
+@contract("REG-20")
+def test_success_is_0(make_station: MakeStation, explicit: None) -> None:
+    """Both calls return 0, and nothing else that is no error."""
+    station = make_station(register=False)
+    ring, zctap = station.ring, station.zctap
+    assert zctap.unregister_ifq is not None
+    with station.link.rx.ns.entered():
+        assert ring.register(zctap.register_ifq, valid(station), 1) == 0
+    assert ring.register(zctap.unregister_ifq, IfqReq(), 1) == 0
+    taken_over(station)
 
 
 @contract("REG-20")

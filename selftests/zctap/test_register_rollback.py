@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fixtures.faults import FAIL_MAP
 from fixtures.links import UNUSED_QUEUE
 from fixtures.regions import big_memory, map_with_a_page_twice
 from fixtures.registration import (
@@ -32,17 +33,7 @@ contract = pytest.mark.contract
 # Regions are small here, and must not run dry for pages that are parked on an idle CPU.
 pytestmark = [pytest.mark.zero_copy, pytest.mark.usefixtures("pins_return", "prompt_frees")]
 
-FAIL_MAP = Path("/sys/kernel/debug/veth/zctap_fail_map")
 MOST = 65_536  # pages of a region
-
-
-@pytest.fixture
-def fail_map() -> Iterator[Path]:
-    """The reference device's switch that fails the n-th DMA mapping; off again afterwards."""
-    if not FAIL_MAP.exists():
-        pytest.skip(f"this kernel has no {FAIL_MAP}")
-    yield FAIL_MAP
-    FAIL_MAP.write_text("0")
 
 
 @contract("REG-16", "REG-18", "DEV-6")
