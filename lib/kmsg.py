@@ -17,6 +17,7 @@ _ALARM = re.compile(
       \bWARNING:\ (?:CPU:|possible|inconsistent|suspicious|bad\ unlock|lock\ held|held\ lock
                     |Nested\ lock|chain\ cache|stack)   # WARN_ON(), lockdep, RCU checks
     | \bBUG:\ | \bkernel\ BUG\ at\b | \bOops\b
+    | \bBUG\ \S+\ \((?:Not\ tainted|Tainted:)   # SLUB: poison, red zones
     | \bKASAN: | \bKFENCE: | \bKCSAN: | \bUBSAN: | \bKMSAN:
     | general\ protection\ fault | \bunable\ to\ handle\b | \bstack-protector:
     | \bINFO:\ (?:task\ .+\ blocked\ for|rcu\S*\ .*(?:stall|detected)

@@ -22,6 +22,8 @@ ALARMS = [
     "BUG: Bad page state in process pytest  pfn:12345",
     "BUG: unable to handle page fault for address: ffff888000000000",
     "kernel BUG at mm/slub.c:400!",
+    "BUG kmalloc-cg-1k (Not tainted): Right Redzone overwritten",
+    "BUG kmalloc-64 (Tainted: G        W         ): Poison overwritten",
     "Oops: 0000 [#1] PREEMPT SMP",
     "general protection fault, probably for non-canonical address",
     "UBSAN: array-index-out-of-bounds in io_uring/zctap.c:1:2",
