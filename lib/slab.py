@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _SLABINFO = Path("/proc/slabinfo")
-_CACHES = Path("/sys/kernel/slab")
+CACHES = Path("/sys/kernel/slab")
 
 
 def objects(*prefixes: str) -> dict[str, int] | None:
@@ -20,7 +20,7 @@ def objects(*prefixes: str) -> dict[str, int] | None:
         names = [line[0] for line in lines if line[0].startswith(prefixes)]
         for name in names:
             with suppress(OSError):
-                (_CACHES / name / "shrink").write_text("1")
+                (CACHES / name / "shrink").write_text("1")
         lines = [line.split() for line in _SLABINFO.read_text().splitlines()[2:]]
     except OSError:
         return None

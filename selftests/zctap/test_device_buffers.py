@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the device has: posted buffers and DMA mappings, as long as it is bound and no longer."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -10,12 +12,15 @@ from fixtures.registration import receives
 from fixtures.removal import Removal, dead, deletion, deletion_of_peer, move, removed
 from fixtures.stations import MakeStation, Station
 from lib.dma import mapped
+from lib.uring import PAGE
 from lib.zctap import Zctap
 from netns import Link
 
 contract = pytest.mark.contract
 pytestmark = pytest.mark.zero_copy
 MOST = 256  # buffers posted, says DEV-3
+_DUMP = Path("/sys/kernel/debug/dma-api/dump")  # a line a mapping, kernel/dma/debug.c
+_MAPPING = re.compile(r"^veth_zctap .* P=(\w+) .* L=(\w+) (DMA_\w+)", re.MULTILINE)
 
 
 @pytest.fixture
@@ -44,6 +49,20 @@ def test_a_few_buffers_are_posted(make_station: MakeStation) -> None:
         assert 0 < driver <= MOST, f"the device has {driver} of 1024 buffers, expected 1 to {MOST}"
         assert all(line.driver <= 1 for line in refs), "a buffer is posted twice"
         flow.transfer(20_000)
+
+
+@contract("DEV-6", "DEV-1")
+@pytest.mark.own_device
+@pytest.mark.usefixtures("mappings")
+def test_whole_pages_are_mapped(station: Station) -> None:
+    """Each page of the region is mapped once, from end to end, for the device to write to."""
+    if not _DUMP.exists():
+        pytest.skip(f"this kernel has no {_DUMP}")
+    lines = _MAPPING.findall(_DUMP.read_text())
+    found = [(int(at, 16), int(size, 16), way) for at, size, way in lines]
+    wrong = [one for one in found if one[0] % PAGE or one[1:] != (PAGE, "DMA_FROM_DEVICE")]
+    assert not wrong, f"(address, size, direction) of what is no page: {wrong[:5]}"
+    assert len({at for at, _, _ in found}) == len(found) >= station.region.pages
 
 
 @contract("DEV-3", "REG-24", "BUF-4")

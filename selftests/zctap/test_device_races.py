@@ -25,13 +25,15 @@ from lib.deadline import scaled, wait_until
 from lib.uring import BufferPool, Sqe, SqeFlag, op
 from lib.uring.abi import RecvSend
 from lib.zctap import Debugfs, IfqReq, Zctap, wait_gone
-from netns import End, Link, ethtool, xdp
+from netns import End, Link, Namespace, ethtool, xdp
 
 contract = pytest.mark.contract
 pytestmark = pytest.mark.own_device
 Change = tuple[Callable[[], None], Callable[[], None]]
 ROUNDS, SPREAD = 8, 20_000  # turns of a loop: about as long as the calls take
-_RTM_DELLINK, _REQUEST = 17, 1  # linux/rtnetlink.h, linux/netlink.h
+LARGE = 2048  # pages: they are taken between the look at the device and the binding
+_RTM_DELLINK, _RTM_SETLINK, _REQUEST = 17, 19, 1  # linux/rtnetlink.h, linux/netlink.h
+_IFLA_NET_NS_FD = 28  # linux/if_link.h
 
 
 def single(station: Station, sqe: Sqe) -> Sqe:
@@ -146,14 +148,27 @@ class Spare:
         with home.netlink() as ip:
             ip.link("add", ifname=self.name, kind="veth", peer={"ifname": f"{self.name}x"})
             (self.ifindex,) = ip.link_lookup(ifname=self.name)
+            (self.peer,) = ip.link_lookup(ifname=f"{self.name}x")
             ip.link("set", index=self.ifindex, state="up")
         self._sock = home.ns.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
 
     def delete(self) -> None:
         """DELLINK."""
-        header = struct.pack("<IHHII", 32, _RTM_DELLINK, _REQUEST, 1, 0)
-        self._sock.send(header + struct.pack("<BxHiII", 0, 0, self.ifindex, 0, 0))
+        self._say(_RTM_DELLINK, self.ifindex)
         self._sock.close()
+
+    def move(self, namespace: int) -> None:
+        """SETLINK: to the namespace of that descriptor; the peer stays."""
+        self._say(_RTM_SETLINK, self.ifindex, struct.pack("<HHI", 8, _IFLA_NET_NS_FD, namespace))
+
+    def delete_by_peer(self) -> None:
+        """DELLINK of the peer, which takes the device with it, wherever it is."""
+        self._say(_RTM_DELLINK, self.peer)
+        self._sock.close()
+
+    def _say(self, kind: int, ifindex: int, attribute: bytes = b"") -> None:
+        header = struct.pack("<IHHII", 32 + len(attribute), kind, _REQUEST, 1, 0)
+        self._sock.send(header + struct.pack("<BxHiII", 0, 0, ifindex, 0, 0) + attribute)
 
 
 def at_once(rng: random.Random, call: Callable[[], str], action: Callable[[], None]) -> str:
@@ -193,6 +208,32 @@ def test_registration(make_station: MakeStation, explicit: None, rng: random.Ran
         assert parting(station, IfqReq()) == ""
 
 
+@contract("REG-5", "REG-6", "REL-3", "REG-18")
+def test_registration_of_one_that_moves(
+    debugfs: Debugfs, make_station: MakeStation, explicit: None, rng: random.Random
+) -> None:
+    """A device that leaves the namespace while it is being bound: a dead ifq, or ENODEV."""
+    station = make_station(pages=LARGE, register=False)
+    for number in range(ROUNDS):
+        spare, elsewhere = Spare(station.link.rx, number), Namespace("elsewhere")
+        try:
+            request = valid(station, ifindex=spare.ifindex, queue_id=0)
+            move_there = partial(spare.move, elsewhere.fd)
+            said = at_once(rng, partial(answer, station, request), move_there)
+            assert said in ("", "ENODEV"), f"round {number}: {said}"
+            if not said:
+                entry = debugfs.newest()
+                assert entry is not None
+                state = entry.state().state
+                assert state == "dead", f"{state}, and its device is in another namespace"
+                assert parting(station, IfqReq()) == ""
+                wait_gone(entry, station.flush)
+            assert parting(station, IfqReq()) == "EINVAL"  # nothing is left of it
+        finally:
+            spare.delete_by_peer()
+            elsewhere.close()
+
+
 @contract("REL-3", "REG-20")
 def test_unregistration(make_station: MakeStation, explicit: None, rng: random.Random) -> None:
     """A device that is deleted while it is being unbound: both work, and nothing is left."""
@@ -203,6 +244,27 @@ def test_unregistration(make_station: MakeStation, explicit: None, rng: random.R
         wait_until(partial(free, station, request), "the region is still taken", 0.2)
         assert at_once(rng, lambda: parting(station, IfqReq()), spare.delete) == ""
     wait_until(lambda: free(station), "the region is still taken", 0.2)
+
+
+@contract("REL-6", "BUF-4", "REG-20")
+def test_closed_while_its_poll_goes_on(
+    own_link: Link, make_station: MakeStation, explicit: None
+) -> None:
+    """With GRO the poll outlives a binding: under load, no page of a closed queue is lost."""
+    ethtool.set_offload(own_link.rx, "gro", True)
+    station = make_station(own_link, register=False)
+    tcp = station.flow().tcp
+    tcp.rx.setblocking(False)
+
+    def pump() -> None:
+        tcp.feed(32 << 10)
+        with contextlib.suppress(BlockingIOError):
+            tcp.rx.recv(1 << 20)
+
+    with feeding(pump):
+        for _ in range(3 * ROUNDS):
+            taken_over(station, 5)
+            assert parting(station, IfqReq()) == ""
 
 
 @pytest.fixture

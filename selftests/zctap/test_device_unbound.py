@@ -2,21 +2,28 @@
 """A reference device without a bound queue, and the unbound queues beside one, are as before."""
 
 import itertools
+import os
+import socket
+import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import Protocol
 
 import pytest
 
 from fixtures.links import UNUSED_QUEUE, connected
 from fixtures.stations import MakeStation
-from netns import Connection, End, Link, ethtool, xdp
+from lib.deadline import wait_until
+from netns import Connection, End, Link, bpf, ethtool, xdp
 from netns.packet import tap
 
 contract = pytest.mark.contract
 pytestmark = pytest.mark.own_device
 
 BYTES, MTU, ETHER = 60_000, 1500, 14
+_TYPE_XDP, _REDIRECT = 6, 23  # enum bpf_prog_type, enum bpf_func_id
+Code = list[tuple[int, int, int, int]]  # struct bpf_insn: opcode, registers, offset, immediate
+DROP: Code = [(0xB7, 0, 0, 1)]  # r0 = XDP_DROP
 
 
 class Dial(Protocol):
@@ -148,3 +155,91 @@ def test_segments_beside_a_bound_queue_are_joined(
     """On a queue beside one that is bound GRO does what it is told."""
     make_station(own_link, queue=UNUSED_QUEUE)
     joins_if_switched_on(own_link, dial(own_link))
+
+
+@contract("DEV-2")
+def test_queue_beside_a_bound_one_is_not_polled(
+    own_link: Link, make_station: MakeStation, dial: Dial
+) -> None:
+    """Without GRO, frames of a queue beside the bound one do not go through the poll."""
+    make_station(own_link, queue=UNUSED_QUEUE)
+    ethtool.set_tso(own_link.tx, False)
+    comes_through(dial(own_link), "beside a bound queue")
+    assert ethtool.statistics(own_link.rx)["rx_queue_1_xdp_packets"] == 0
+
+
+# -- XDP that does something ------------------------------------------------------------------
+
+
+@contextmanager
+def program(end: End, code: Code) -> Iterator[None]:
+    """Inside, the driver runs these instructions, and exit."""
+    insns = [struct.pack("<BBhi", *one) for one in [*code, (0x95, 0, 0, 0)]]
+    fd = bpf.load(_TYPE_XDP, b"".join(insns))
+    try:
+        xdp.attach(end, fd, xdp.DRIVER)
+    finally:
+        os.close(fd)
+    try:
+        yield
+    finally:
+        xdp.detach(end, xdp.DRIVER)
+
+
+def send(end: End) -> bytes:
+    """Send a frame of a type that nobody knows to the other end."""
+    mac = bytes.fromhex(end.mac().replace(":", ""))
+    frame = mac + mac + b"\x88\xb5" + bytes(60)
+    with end.ns.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+        sock.bind((end.ifname, 0))
+        sock.send(frame)
+    return frame
+
+
+@contract("DEV-2")
+@pytest.mark.parametrize("gro", [True, False], ids=["gro", "no-gro"])
+def test_program_sees_every_frame(own_link: Link, gro: bool) -> None:
+    """A program that drops everything is asked about each frame."""
+    ethtool.set_offload(own_link.rx, "gro", gro)
+
+    def dropped() -> int:
+        found = ethtool.statistics(own_link.rx).items()
+        return sum(value for name, value in found if name.endswith("xdp_drops"))
+
+    def at_least(count: int) -> None:
+        wait_until(lambda: dropped() >= count, lambda: f"{dropped()} dropped of {count}", 5)
+
+    with program(own_link.rx, DROP):
+        for count in range(1, 5):
+            send(own_link.tx)
+            at_least(count)
+
+
+def comes_back(link: Link) -> bool:
+    """Whether a frame that the peer's program sends back arrives; else it is counted there."""
+    before, seen = link.tx.stats()["tx_dropped"], list[bytes]()
+    with tap(link.rx) as sock:
+        frame = send(link.rx)
+
+        def known() -> bool:
+            with suppress(BlockingIOError):
+                seen.append(sock.recv(2000))
+            return frame in seen or link.tx.stats()["tx_dropped"] > before
+
+        wait_until(known, "a frame sent back neither arrives nor is counted as dropped", 5)
+    return frame in seen
+
+
+@contract("DEV-2")
+@pytest.mark.parametrize("bound", [False, True], ids=["unbound", "bound"])
+def test_frames_that_a_program_redirects(
+    own_link: Link, make_station: MakeStation, bound: bool
+) -> None:
+    """What XDP redirects to a device's peer arrives if GRO is on, bound queue or not."""
+    if bound:
+        make_station(own_link)
+    redirect = [(0xB7, 1, 0, own_link.tx.ifindex), (0xB7, 2, 0, 0), (0x85, 0, 0, _REDIRECT)]
+    with program(own_link.tx, redirect):
+        for gro in (False, True, False):
+            ethtool.set_offload(own_link.rx, "gro", gro)
+            assert comes_back(own_link) == gro, f"GRO {gro}"

@@ -156,6 +156,29 @@ def test_cancelled_while_it_blocks(faults: Faults, way: Way) -> None:
         pytest.skip(f"{dict(said)}: no request has blocked in a worker")
 
 
+@contract("RECV-14", "RECV-15", "RECV-16", "RECV-23")
+@pytest.mark.parametrize(
+    ("what", "expected"), [("data", 100), ("end", 0), ("reset", -errno.ECONNRESET)]
+)
+def test_what_comes_while_it_blocks(faults: Faults, way: Way, what: str, expected: int) -> None:
+    """A request that blocks in a worker ends as one that waits by poll does."""
+    for _ in range(8):
+        each = Way(way.station, way.station.flow(), zero_copy=way.zero_copy)
+        with faults.atomic_failure(0) as failed:
+            request = each.start(100, flags=SqeFlag.ASYNC)
+            wait_until(failed, "nothing was made to fail")
+        clock = way.ring.push(op.timeout(0.02))  # for the worker to get that far
+        assert [cqe.user_data for cqe in way.ring.wait(1)] == [clock]
+        if what == "data":
+            each.tcp.send(100)
+        elif what == "end":
+            each.tcp.finish()
+        else:
+            each.tcp.reset()
+        said = each.finish(request)
+        assert said == expected, f"{what}: {said}, expected {expected}"
+
+
 @contract("RECV-25", "RECV-23")
 def test_receive_timeout_while_it_blocks(faults: Faults, way: Way) -> None:
     """SO_RCVTIMEO ends a request that blocks in a worker: EAGAIN, as RECV says.

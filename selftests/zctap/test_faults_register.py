@@ -60,6 +60,7 @@ def whole(before: Traces) -> None:
         accounting = entry.accounting()
         assert accounting.conserved, f"pages are not conserved (BUF-4): {accounting}"
         assert accounting.free + accounting.driver == PAGES, accounting
+        assert accounting.driver, f"registered, and the device has no buffer: {accounting}"
     with suppress(FileNotFoundError):
         assert entry.state().state == "active", entry.dump()
 

@@ -5,26 +5,30 @@ What leaks only now and then, or on a path of no test here, is for kmemleak (--k
 """
 
 import errno
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fixtures.links import LinkPool
+from fixtures.links import QUEUE, LinkPool
 from fixtures.owners import MakeOwner
 from fixtures.regions import map_with_a_page_twice
 from fixtures.registration import refused, valid
-from fixtures.stations import MakeStation, Station
-from lib import slab
+from fixtures.stations import FILL, MakeStation, Station
+from lib import caps, slab
+from lib.child import Child, Hear, Say
 from lib.deadline import wait_until
-from lib.uring import PAGE, Memory
-from lib.zctap import wait_gone
+from lib.uring import PAGE, Memory, Ring
+from lib.zctap import IfqReq, Zctap, register_ifq, unregister_ifq, wait_gone
+from lib.zerocopy import Region
 from netns import Link
 
 contract = pytest.mark.contract
 pytestmark = pytest.mark.zero_copy
 
 ROUNDS = 40  # what else goes on in the kernel is less than half as many objects
+FIRST_UID = 70_000  # and up: nobody else's
 PAGES = 4  # few, so that what the kernel keeps of them comes from a cache, and not as whole pages
 
 
@@ -116,3 +120,56 @@ def test_killed_processes(make_owner: MakeOwner, steered_link: Link, link_pool: 
         wait_gone(owner.entry, link_pool.flusher().flush)
 
     all_comes_back(repeat, "mm_struct", 10)
+
+
+@contract("DEV-1", "BUF-2")
+def test_frames(prompt_frees: None, station: Station) -> None:
+    """Frames are received over and over: nothing stays allocated."""
+    flow = station.flow()
+
+    def repeat() -> None:
+        flow.tcp.send(1000)
+        flow.drain(1000)
+
+    all_comes_back(repeat)
+
+
+def cache_of(name: str) -> str:
+    """The cache that such objects come from: SLUB merges those of one size."""
+    where = (slab.CACHES / name).resolve()
+    for known in in_use(""):
+        if (slab.CACHES / known).resolve() == where:
+            return known
+    pytest.skip(f"no {name} in /proc/slabinfo")
+
+
+@contract("REG-21", "REG-19", "REL-7")
+def test_users_who_are_gone(zctap: Zctap, steered_link: Link, explicit: None) -> None:
+    """Users who had an ifq each, and have gone: of none does the kernel keep the account."""
+    rx, uids = steered_link.rx, itertools.count(FIRST_UID)
+
+    def repeat() -> None:
+        uid = next(uids)
+
+        def body(say: Say, hear: Hear) -> None:
+            caps.become(uid, caps.CAP_NET_ADMIN)
+            with Ring(8) as ring, Region(PAGES) as region:
+                region.register(ring)
+                request = IfqReq(
+                    ifindex=rx.ifindex,
+                    queue_id=QUEUE,
+                    fill_bgid=FILL,
+                    region_id=region.index,
+                )
+                register_ifq(ring, zctap, request)
+                unregister_ifq(ring, zctap, IfqReq())  # the queue is free at once (REL-4)
+            say("done")
+            hear()
+
+        with rx.ns.entered():
+            child = Child(body)
+        with child:
+            child.expect("done")
+            child.finish()
+
+    all_comes_back(repeat, cache_of("uid_cache"), 10)

@@ -5,18 +5,21 @@ from collections.abc import Iterator
 
 import pytest
 
+from fixtures.links import QUEUE, UNUSED_QUEUE
 from fixtures.peers import Craft, CraftedFlow
 from fixtures.stations import MakeStation, Station
 from lib.deadline import wait_until
 from lib.uring import PAGE
 from netns import Link, Unsupported, ethtool
 from netns.device import held_back
+from netns.frames import Flag
 from netns.mtu import LARGEST, mtu
 from netns.peer import offload
 
 contract = pytest.mark.contract
 both_families = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 BATCH = 16
+LONG, MSS = 40, 1400  # segments: two lists of as many as an skb has fragments, and some
 
 
 @pytest.fixture(params=[False, True], ids=["no-gro", "gro"], autouse=True)
@@ -116,3 +119,34 @@ def test_long_batch_behind_a_missing_segment(
     peer.sent.offset += missing + count * size
     peer.wait_queued(missing + count * size)
     flow.drain(missing + count * size)
+
+
+@contract("RECV-18", "RECV-19", "RECV-21")
+@pytest.mark.parametrize("queue", [QUEUE, UNUSED_QUEUE], ids=["zero-copy", "copied"])
+def test_long_batch_in_small_calls(
+    cut_up: None, make_station: MakeStation, craft: Craft, queue: int
+) -> None:
+    """A batch of more segments than an skb has fragments is read in calls that end anywhere."""
+    flow = craft(make_station(queue=queue, copies=128), rcvbuf=1 << 20)
+    for readlen in (MSS, 17 * MSS + 1, 999, PAGE + 1):
+        flow.peer.put(flow.peer.next(LONG * MSS, summed=False), offload=offload(MSS))
+        flow.peer.wait_queued(LONG * MSS)
+        flow.receiver.give_back(flow.take(LONG * MSS, readlen))
+
+
+@contract("RECV-25", "RECV-19")
+@pytest.mark.parametrize("segment", [3, 20])
+def test_urgent_byte_in_a_long_batch(
+    cut_up: None, station: Station, craft: Craft, segment: int
+) -> None:
+    """An urgent byte anywhere in such a batch is passed over."""
+    flow = craft(station, rcvbuf=1 << 20)
+    peer, place, data = flow.peer, 100 + segment * MSS + 700, b""
+    peer.put(peer.next(100, flags=Flag.ACK | Flag.URG, urgent=place))
+    peer.put(peer.next(LONG * MSS, summed=False), offload=offload(MSS))
+    peer.finish()
+    while chunks := flow.receiver.receive():
+        data += b"".join(chunk.data for chunk in chunks)
+        flow.receiver.give_back(chunks)
+    whole = peer.bytes_at(0, 100 + LONG * MSS)
+    assert data == whole[: place - 1] + whole[place:], f"{len(data)} bytes of {len(whole) - 1}"

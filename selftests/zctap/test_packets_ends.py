@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from fixtures.links import UNUSED_QUEUE
 from fixtures.peers import Craft, CraftedFlow, MakePeer
 from fixtures.stations import MakeStation, Station
 from netns.frames import Flag
@@ -15,6 +16,7 @@ from netns.peer import Peer
 contract = pytest.mark.contract
 both_families = pytest.mark.parametrize("family", [4, 6], ids=["ipv4", "ipv6"])
 SIZE = 1000
+_IP_RECVERR = 11  # linux/in.h
 
 
 def ended(flow: CraftedFlow) -> None:
@@ -185,6 +187,17 @@ def without_urgent(flow: CraftedFlow) -> bytes:
     return data
 
 
+@contract("RECV-25", "RECV-20")
+def test_urgent_byte_among_copies(make_station: MakeStation, craft: Craft) -> None:
+    """Copies end before the urgent byte, in the middle of a copy buffer, and go on behind it."""
+    flow = craft(make_station(queue=UNUSED_QUEUE, copies=32, copy_size=100))
+    play(flow.peer, [(SIZE, 550)])
+    flow.peer.finish()
+    whole = flow.peer.bytes_at(0, SIZE)
+    assert without_urgent(flow) == whole[:549] + whole[550:]
+    assert flow.tally.zero_copy == 0
+
+
 def until_the_end(peer: Peer) -> bytes:
     """The same by recv(2)."""
     peer.rx.settimeout(30)
@@ -237,3 +250,24 @@ def test_urgent_byte_inline(station: Station, craft: Craft) -> None:
     play(flow.peer, [(SIZE, 500), (SIZE, 0)])
     flow.drain(2 * SIZE)
     assert flow.tally.copied == 0
+
+
+# -- errors that others report ----------------------------------------------------------------
+
+
+@contract("RECV-14", "RECV-23")
+def test_error_that_a_router_reports(station: Station, craft: Craft) -> None:
+    """With IP_RECVERR a router's message ends a request that waits; the stream goes on."""
+    from scapy.layers.inet import ICMP, IP, TCP
+
+    flow = craft(station)
+    peer, (ours, theirs), ports = flow.peer, flow.peer.path.addresses, flow.peer.path.ports
+    peer.rx.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+    request = station.ring.push(flow.receiver.sqe(SIZE))
+    station.ring.submit()
+    (syn,) = {reply.seq for reply in peer.replies if reply.flags & Flag.SYN}
+    quoted = IP(src=theirs, dst=ours) / TCP(sport=ports[1], dport=ports[0], seq=syn + 1)
+    peer.put(peer.ether() / peer.ip() / ICMP(type=3, code=1) / bytes(quoted))
+    assert station.ring.wait_for(request).error == errno.EHOSTUNREACH
+    peer.feed(SIZE)
+    flow.drain(SIZE)

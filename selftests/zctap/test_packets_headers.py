@@ -149,6 +149,25 @@ def vlans(steered_link: Link) -> Iterator[str]:
 
 @contract("DEV-1")
 @both_families
+def test_vlan_tag_within_a_tag(
+    vlans: str, station: Station, steered_link: Link, craft: Craft, family: int
+) -> None:
+    """Payload behind two tags, one in the frame and one beside it, lands in the region."""
+    ends = []
+    for end in (steered_link.rx, steered_link.tx):
+        with end.netlink() as ip:
+            (ifindex,) = ip.link_lookup(ifname=vlans)
+        ends.append(replace(end, ifname=vlans, ifindex=ifindex))
+    with vlan(ends[0], VLAN + 2), vlan(ends[1], VLAN + 2) as name:
+        wire = Wire(steered_link, name)
+        try:
+            lands_in_region(craft(station, family), Peer.data, wire)
+        finally:
+            wire.close()
+
+
+@contract("DEV-1")
+@both_families
 def test_vlan_tag_in_the_frame(vlans: str, station: Station, craft: Craft, family: int) -> None:
     """Payload of a frame with an 802.1Q tag in it lands in the region."""
 

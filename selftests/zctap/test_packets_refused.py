@@ -7,6 +7,7 @@ been let in, its bytes would have taken the right ones' place.
 """
 
 import ctypes
+import select
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -277,4 +278,26 @@ def test_packet_shorter_than_its_headers(station: Station, craft: Craft, length:
     flow = craft(station)
     frame = patched(wrong(flow.peer), ETH_HEADER + 2, struct.pack("!H", length))
     arrives_whole(station, flow.peer, frame)
+    still_flows(flow)
+
+
+def no_header() -> dict[str, Bad]:
+    """Frames without a whole TCP header."""
+    tcp = ("short-tcp-header", "header-length-too-small", "header-length-beyond-the-end")
+    cut_off = ("cut-off-in-the-tcp-header", "cut-off-in-the-ip-header")
+    found = {name: NO_SOCKET_SEES[name] for name in tcp}
+    found |= {name: NO_TCP_SEES[name] for name in cut_off}
+    return found | {"another-type": lambda peer: patched(wrong(peer), 12, b"\x88\xb5")}
+
+
+@contract("DEV-1", "DEV-2")
+@both_families
+@pytest.mark.parametrize("name", no_header())
+def test_nothing_to_split_at(station: Station, craft: Craft, family: int, name: str) -> None:
+    """Such a frame lies on system pages, also while a packet socket has it."""
+    flow = craft(station, family)
+    with tap(station.link.rx) as sock:
+        flow.peer.put(no_header()[name](flow.peer))
+        wait_until(lambda: select.select([sock], [], [], 0)[0], "no frame at the packet socket")
+        station.at_rest()
     still_flows(flow)

@@ -202,3 +202,19 @@ def test_window_is_closed(station: Station, craft: Craft, family: int) -> None:
     for _ in range(4):
         peer.feed(SIZE)
         flow.drain(SIZE)
+
+
+@contract("DEV-4", "DEV-1")
+@both_families
+def test_frame_that_finds_just_enough_buffers(
+    make_station: MakeStation, craft: Craft, family: int
+) -> None:
+    """A frame that fills every buffer there is, to the last byte, is taken."""
+    station = make_station(pages=6)
+    flow = craft(station, family, rcvbuf=1 << 20)
+    for size in (6 * PAGE, 6 * PAGE - 1):
+        frame = flow.peer.next(size, summed=False)
+        flow.peer.put(frame, offload=offload(1400, family=family))
+        flow.peer.wait_queued(size)
+        flow.drain(size)
+        station.at_rest()

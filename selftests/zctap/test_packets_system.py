@@ -256,9 +256,9 @@ def big_frames(request: pytest.FixtureRequest, steered_link: Link) -> Iterator[N
         pytest.skip(str(error))
 
 
-def big_transfer(station: Station, enough: int) -> Flow:
+def big_transfer(station: Station, enough: int, **options: Any) -> Flow:
     """A stream that TCP has sent a frame of at least `enough` bytes of; skips if it does not."""
-    flow, largest = station.flow(6, rcvbuf=2 << 20), 0
+    flow, largest = station.flow(6, rcvbuf=2 << 20, **options), 0
     with tap(station.link.tx, outgoing=True) as sent:
         for _ in range(16):
             flow.transfer(1 << 20)
@@ -286,6 +286,14 @@ def test_frames_of_17_pages(big_frames: None, make_station: MakeStation) -> None
     flow = big_transfer(make_station(pages=1024), 16 * PAGE + HEADERS)
     copied, total = flow.tally.copied, flow.tally.total
     assert copied * 500 <= total, f"expected 2 bytes in 1000 copied at most, seen {flow.tally}"
+
+
+@contract("DEV-1", "RECV-19")
+@pytest.mark.parametrize("big_frames", [17 * PAGE + 800], indirect=True)
+def test_frames_of_17_full_pages(big_frames: None, make_station: MakeStation) -> None:
+    """64 segments of 1088 bytes, which fill 17 pages to the last byte, land in the region."""
+    flow = big_transfer(make_station(pages=1024), 17 * PAGE, mss=1100)  # 12 for timestamps
+    assert flow.tally.copied * 500 <= flow.tally.total, flow.tally
 
 
 def lengths(sock: socket.socket) -> list[int]:

@@ -2,12 +2,13 @@
 """Payload in pages that are not this ifq's: copied, and only that (RECV-21)."""
 
 import errno
+import os
 
 import pytest
 
 from fixtures.links import QUEUE, UNUSED_QUEUE
 from fixtures.stations import Flow, MakeStation, Station
-from lib.uring import PAGE
+from lib.uring import PAGE, Memory
 from lib.zctap import Ifq, wait_gone
 from lib.zerocopy import Chunk, Region
 from netns import Link
@@ -172,3 +173,25 @@ def test_copying_a_region_needs_buffers(station: Station, make_station: MakeStat
     other.copy.give(0)
     stranger.drain(PAGE - 1000)
     assert stranger.tally.copied == PAGE - 1000
+
+
+@contract("RECV-21", "BUF-2")
+@pytest.mark.own_device
+def test_page_of_the_region_that_was_sent(make_station: MakeStation) -> None:
+    """A page of the region that sendfile(2) has sent is no buffer when it arrives: it is copied."""
+    fd, pages = os.memfd_create("region"), 256
+    try:
+        os.ftruncate(fd, pages * PAGE)
+        with Memory(pages * PAGE) as memory:
+            memory.overlay(fd)
+            station = make_station(region=Region(pages, memory=memory), queue=UNUSED_QUEUE)
+            flow, last = station.flow(), pages - 1  # the device has the first ones
+            station.region.piece(last, 0, PAGE)[:] = flow.tcp.sent.take(PAGE)
+            assert os.sendfile(flow.tcp.tx.fileno(), fd, last * PAGE, PAGE) == PAGE
+            flow.tcp.wait_queued(PAGE)
+            chunks = flow.take(PAGE)
+            assert not any(chunk.zero_copy for chunk in chunks), chunks
+            flow.receiver.give_back(chunks)
+            station.close()
+    finally:
+        os.close(fd)

@@ -45,6 +45,18 @@ def test_urgent_byte_is_passed_over(way: Way, before: int, after: int, read: boo
 
 
 @contract("RECV-25")
+def test_urgent_byte_behind_what_was_asked_for(way: Way) -> None:
+    """A request that is satisfied before the urgent byte leaves that to recv(MSG_OOB)."""
+    way.tcp.send(500)
+    way.tcp.urgent()
+    wait_urgent(way.tcp)
+    assert way.run(500) == 500
+    assert way.tcp.rx.recv(1, socket.MSG_OOB) == b"!"
+    way.tcp.send(100)
+    way.drain(100)
+
+
+@contract("RECV-25")
 def test_urgent_byte_does_not_wake(way: Way) -> None:
     """A request does not complete when all that arrives is an urgent byte."""
     request = way.start(100)

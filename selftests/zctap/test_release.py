@@ -84,6 +84,19 @@ def test_looks_every_50_ms(station: Station, explicit: None) -> None:
     assert 0.03 < each < 0.5, f"a look every {each * 1000:.0f} ms"
 
 
+@contract("REL-1", "DBG-2")
+def test_each_look_counts_once(station: Station, explicit: None) -> None:
+    """Two numbers of looks that follow each other are seen, however late some are."""
+    park(station)
+    entry, seen = unregister(station), set[int]()
+
+    def two_in_a_row() -> bool:
+        seen.add(entry.state().release_polls)
+        return any(number + 1 in seen for number in seen)
+
+    wait_until(two_in_a_row, lambda: f"numbers of looks: {sorted(seen)}", 2, interval=0.01)
+
+
 @contract("REL-1", "REL-7", "REL-9", "DBG-2", "DBG-6", "BUF-4")
 def test_data_in_a_socket_keeps_the_region(station: Station) -> None:
     """The closed ring's region drains until the data is read, intact; then it is gone."""
