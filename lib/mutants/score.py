@@ -85,7 +85,7 @@ class Score:
         return [clause for clause, ids in self.credited().items() if not ids]
 
     def idle(self) -> list[str]:
-        """Return the tests that kill no mutant: known only if each has met all mutants."""
+        """Return the tests that kill no mutant; known once each has met those of its promises."""
         if not self.full or self.count("not run") or self.count("so far"):
             return []
         attempts = [row.attempt for row in self.rows if row.attempt]

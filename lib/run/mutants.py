@@ -148,18 +148,17 @@ class Campaign:
 
     def _judge_all(self, bench: Bench, tests: dict[str, Test], jobs: int) -> None:
         """Run mutants, several at once: first all of them with the tests that are likely to
-        notice, then with all others those that lived. Raises Trouble.
+        notice, then with all others those that lived. With --full all of the likely ones run, to
+        see which notice; that all others do too would take days. Raises Trouble.
         """
         deadline = bench.deadline({name: test.duration for name, test in tests.items()})
-        for last in (True,) if self.options.full else (False, True):
+        for last in (False, True):
             todo = self._todo(bench.kernel.profile, so_far=last)
             left = itertools.count(len(todo) - 1, -1)
 
             def judge(mutant: Mutant, last: bool = last, left: Iterator[int] = left) -> None:
                 stages, others = self._stages(mutant, tests)
-                if self.options.full:
-                    stages.append(others)
-                elif last:
+                if last:
                     stages = [others]
                 trial = bench.run(mutant.number, stages, deadline, full=self.options.full)
                 attempt = self._attempt(mutant, trial, so_far=not last)

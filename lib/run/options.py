@@ -76,7 +76,7 @@ class Options:
     good: str | None = None
     bad: str | None = None
     repeat: int = 1
-    full: bool = False  # mutants: all tests, whatever failed by then
+    full: bool = False  # mutants: all that are likely to notice, whatever failed by then
     survivors: bool = False  # mutants: only a list of those that lived
     generic: int | None = None  # mutants: so many at random
     nic: Nic = Nic()
