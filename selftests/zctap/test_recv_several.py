@@ -5,8 +5,9 @@ import random
 
 import pytest
 
+from fixtures.links import UNUSED_QUEUE
 from fixtures.stations import Flow, MakeStation, Station
-from lib.uring import Setup
+from lib.uring import Setup, SqeFlag
 from netns import Link
 
 contract = pytest.mark.contract
@@ -42,6 +43,28 @@ def test_sockets_in_any_order(
                 arm(flow)
         station.ring.submit()
     assert all(bool(flow.tally.zero_copy) == station.in_region for flow in flows)
+
+
+@contract("RECV-20", "RECV-23", "RECV-19")
+def test_workers_that_share_a_copy_ring(make_station: MakeStation) -> None:
+    """Two workers of io-wq copy at the same time: each has copy buffers of its own."""
+    station, size = make_station(queue=UNUSED_QUEUE, copies=64), 40_000
+    flows = [station.flow(), station.flow()]
+    for _ in range(20):
+        for flow in flows:
+            flow.tcp.send(size)
+        requests: dict[int, Flow] = {}
+        for flow in flows:
+            flow.tcp.wait_queued(size)
+            sqe = flow.receiver.sqe(size).with_flags(SqeFlag.ASYNC)
+            requests[station.ring.push(sqe)] = flow
+        station.ring.submit()
+        # Both are done before the bytes of either are looked at.
+        done = [(flow, station.ring.wait_for(request)) for request, flow in requests.items()]
+        for flow, cqe in done:
+            flow.receiver.give_back(flow.accept(flow.receiver.decode(cqe)))
+        for flow in flows:
+            flow.drain(flow.tcp.sent.offset - flow.tally.total)
 
 
 @contract("RECV-19")
