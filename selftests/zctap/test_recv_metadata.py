@@ -287,7 +287,7 @@ def test_more_to_read_is_announced_truly(either_loaded: Flow) -> None:
     """F_SOCK_NONEMPTY is never set on the completion that empties the socket."""
     flow = either_loaded
     while flow.tally.total < LOADED:
-        received = flow.receiver.run(flow.receiver.sqe(700))
+        received = flow.receiver.run(flow.receiver.sqe(777))
         flow.receiver.give_back(flow.accept(received))
         if received.cqe.flags & CqeFlag.SOCK_NONEMPTY:
             assert flow.tcp.queued() > 0
