@@ -46,12 +46,18 @@ def run(options: Options) -> int:
     with cache.lock("mutants"):
         mutants = known_ones
         if options.generic:
-            mutants = chosen = generic(options, known_ones, folder)
+            chosen = generic(options, known_ones, folder)
+            # With headers as they were for the catalogue, two thousand objects are not built again.
+            mutants = [*filter(_in_a_header, known_ones), *chosen]
         promises = {mutant.id: mutant.contract for mutant in known_ones}
         campaign = Campaign(options, mutants, chosen, promises, folder)
         if not options.survivors:
             campaign.run()
         return campaign.report()
+
+
+def _in_a_header(mutant: Mutant) -> bool:
+    return any(change.file.endswith(".h") for change in mutant.changes)
 
 
 def _check_contract(mutants: Sequence[Mutant]) -> None:
