@@ -61,7 +61,7 @@ def all_comes_back(
         lambda: (
             f"after {rounds} rounds these have as many more objects (/proc/slabinfo): {grown()}"
         ),
-        5,
+        2,
     )
 
 
