@@ -22,7 +22,7 @@ for _pair in _OPERATORS.split():
     _INSTEAD.setdefault(_pair.split(":")[0], []).append(_pair.split(":")[1])
 _HAVE_OPERATORS = ("binary_expression", "assignment_expression", "update_expression")
 # What is an assertion, or a courtesy to others, is no part of what the code does.
-_NOTHING = ("ASSERT_RTNL(", "lockdep_assert_held(", "cond_resched(")
+_NOTHING = ("ASSERT_RTNL(", "lockdep_assert_held(", "sock_owned_by_me(", "cond_resched(")
 # They have run before a mutant can be chosen, or never run.
 _BOOT = ("__init", "__exit")
 _CONDITIONS = ("if_statement", "while_statement", "for_statement", "conditional_expression")
