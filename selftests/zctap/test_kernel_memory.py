@@ -7,6 +7,7 @@ What leaks only now and then, or on a path of no test here, is for kmemleak (--k
 import errno
 import itertools
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.zero_copy
 
 ROUNDS = 40  # what else goes on in the kernel is less than half as many objects
 FIRST_UID = 70_000  # and up: nobody else's
+TRIES = 6
 PAGES = 4  # few, so that what the kernel keeps of them comes from a cache, and not as whole pages
 
 
@@ -43,26 +45,44 @@ def in_use(*caches: str) -> dict[str, int]:
 def all_comes_back(
     repeat: Callable[[], None], cache: str = "kmalloc-", rounds: int = ROUNDS
 ) -> None:
-    """After many rounds no cache has an object more for each of them."""
+    """After many rounds no cache has an object more for each of them.
+
+    What debug kernels keep on purpose, the last 128 references that a device has lost for instance
+    (lib/ref_tracker.c), comes to an end, and what others take goes elsewhere the next time. So
+    there are some tries: what leaks is a cache that grows in each.
+    """
     for _ in range(2):
         repeat()  # what is taken once, and kept
-    before = in_use(cache)
+    seen: list[dict[str, int]] = []
+    for _ in range(TRIES):
+        before = in_use(cache)
+        for _ in range(rounds):
+            repeat()
+        look = (before, cache, rounds // 2, seen[-1] if seen else None)
+        try:
+            # Some is freed a grace period later, or with the process that has ended.
+            wait_until(partial(back, *look), "", 0.2)
+            return
+        except TimeoutError:
+            seen.append(grown(*look))
+    raise AssertionError(f"in use on top after {rounds} rounds, by /proc/slabinfo: {seen}")
 
-    def grown() -> dict[str, int]:
-        after = in_use(cache)
-        more = {name: count - before.get(name, 0) for name, count in after.items()}
-        return {name: count for name, count in more.items() if count > rounds // 2}
 
-    for _ in range(rounds):
-        repeat()
-    # Some is freed a grace period later, or with the process that has ended.
-    wait_until(
-        lambda: not grown(),
-        lambda: (
-            f"after {rounds} rounds these have as many more objects (/proc/slabinfo): {grown()}"
-        ),
-        2,
-    )
+def back(before: dict[str, int], cache: str, most: int, only: dict[str, int] | None) -> bool:
+    """Whether nothing has grown()."""
+    return not grown(before, cache, most, only)
+
+
+def grown(
+    before: dict[str, int], cache: str, most: int, only: dict[str, int] | None
+) -> dict[str, int]:
+    """How many objects caches have on top (only these caches): those that have more than `most`."""
+    more = {name: count - before.get(name, 0) for name, count in in_use(cache).items()}
+    return {
+        name: count
+        for name, count in more.items()
+        if count > most and (only is None or name in only)
+    }
 
 
 @contract("REG-20", "REL-7")
