@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from lib.mutants.order import Learned
@@ -31,7 +31,10 @@ class Kill:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A run of tests against a mutant. Without a kill it has survived all of them, or so far."""
+    """A run of tests against a mutant. Without a kill it has survived all of them, or so far.
+
+    With --full some tests run that nobody has chosen for this mutant's sake: `apart`.
+    """
 
     mutant: str
     key: str  # of the mutant and the kernel around it
@@ -39,21 +42,33 @@ class Attempt:
     modules: dict[str, str]
     seconds: float
     ran: int
-    full: bool = False
     so_far: bool = False  # only the tests that were likely to notice have been run
     kills: list[Kill] = field(default_factory=list)
+    apart: bool = False
+    met: list[str] = field(default_factory=list)  # of one apart: the tests that saw nothing
 
-    def holds(self, key: str, suite: Suite, *, full: bool) -> bool:
-        """Whether it says what a run would say now.
+    @property
+    def weight(self) -> int:
+        """How much it says about the mutant."""
+        return 2 if self.kills else 0 if self.apart else 1
+
+    def valid(self, key: str, suite: Suite) -> Attempt | None:
+        """Return what it says that a run would say now; None if that is nothing.
 
         A survivor has to see every change of the suite; a kill lasts as long as its test.
         """
-        if self.key != key or self.shared != suite.shared or (full and not self.full):
-            return False
-        if full or not self.kills:
-            return self.modules == suite.modules
-        killer = module_of(self.kills[0].test)
-        return self.modules.get(killer) == suite.modules.get(killer, "")
+        if self.key != key or self.shared != suite.shared:
+            return None
+        if self.weight == 1:
+            return self if self.modules == suite.modules else None
+
+        def same(test: str) -> bool:
+            module = module_of(test)
+            return self.modules.get(module) == suite.modules.get(module, "")
+
+        kills = [kill for kill in self.kills if same(kill.test)]
+        met = [test for test in self.met if same(test)]
+        return replace(self, kills=kills, met=met) if kills or met else None
 
 
 class Log:
@@ -87,16 +102,17 @@ class Log:
         except OSError:
             return True
 
-    def latest(self, keys: dict[str, str], suite: Suite, *, full: bool) -> dict[str, Attempt]:
+    def latest(self, keys: Mapping[str, str], suite: Suite) -> dict[str, Attempt]:
         """Return mutant -> the last attempt that still holds; `keys` has the keys of all.
 
-        It may be one of which more is to come, if there is no other.
+        It has all kills that hold and all tests that saw nothing, of this attempt or another.
         """
-        return {
-            attempt.mutant: attempt
-            for attempt in self.attempts
-            if attempt.mutant in keys and attempt.holds(keys[attempt.mutant], suite, full=full)
-        }
+        found: dict[str, Attempt] = {}
+        for attempt in self.attempts:
+            if now := attempt.valid(keys.get(attempt.mutant, ""), suite):
+                older = found.get(attempt.mutant)
+                found[attempt.mutant] = _joined(older, now) if older else now
+        return found
 
     def learned(self) -> Learned:
         """Return what killed which mutant, ever."""
@@ -108,16 +124,22 @@ class Log:
         return Learned(killers)
 
 
+def _joined(older: Attempt, newer: Attempt) -> Attempt:
+    """Return the newer one, unless the other says more; with what both have seen."""
+    main = older if older.weight > newer.weight else newer
+    known = {kill.test for kill in main.kills}
+    other = older if main is newer else newer
+    kills = [*main.kills, *(kill for kill in other.kills if kill.test not in known)]
+    met = dict.fromkeys([*older.met, *newer.met])
+    return replace(main, kills=kills, met=list(met))
+
+
 def _parsed(line: str) -> Attempt | None:
     """Return the attempt of a line; None if it is damaged."""
     try:
         fields = json.loads(line)
+        fields.pop("full", None)  # of an older log
         kills = [Kill(**kill) for kill in fields.pop("kills")]
         return Attempt(**fields, kills=kills)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def names(attempts: Iterable[Attempt]) -> set[str]:
-    """Return the mutants of some attempts."""
-    return {attempt.mutant for attempt in attempts}

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ class Row:
     @property
     def state(self) -> str:
         """Say it in a word."""
-        if not self.attempt:
+        if not self.attempt or not self.attempt.weight:
             return "not run"
         if self.attempt.kills:
             return "killed"
@@ -36,11 +36,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Score:
-    """All rows, and the tests with the promises they show."""
+    """All rows, the tests with the promises they show, and what is known of who kills none."""
 
     rows: list[Row]
     tests: Mapping[str, Test]
-    full: bool = False
+    idle: Sequence[str] = ()  # have met all mutants that they should notice, and killed none
+    unasked: Sequence[str] = ()  # show no promise that a mutant breaks
 
     def count(self, state: str) -> int:
         """Return how many mutants are in a state."""
@@ -65,14 +66,17 @@ class Score:
         return ", ".join(parts)
 
     def credited(self) -> dict[str, list[str]]:
-        """Return id of the contract -> mutants that break it, killed by a test that shows it."""
+        """Return id of the contract -> mutants that break it, killed by a test that shows it.
+
+        The first to notice counts. Who fails after it may do so for what that one left behind.
+        """
         found: dict[str, list[str]] = {}
         for row in self.rows:
             if not row.attempt:
                 continue
             for clause in row.mutant.contract:
                 ids = found.setdefault(clause, [])
-                if any(clause in self._shown_by(kill.test) for kill in row.attempt.kills):
+                if row.by and clause in self._shown_by(row.by.test):
                     ids.append(row.mutant.id)
         return dict(sorted(found.items(), key=lambda item: _order(item[0])))
 
@@ -83,14 +87,6 @@ class Score:
     def uncredited(self) -> list[str]:
         """Return the ids of the contract that no kill counts for, of those that mutants break."""
         return [clause for clause, ids in self.credited().items() if not ids]
-
-    def idle(self) -> list[str]:
-        """Return the tests that kill no mutant; known once each has met those of its promises."""
-        if not self.full or self.count("not run") or self.count("so far"):
-            return []
-        attempts = [row.attempt for row in self.rows if row.attempt]
-        busy = {kill.test for attempt in attempts for kill in attempt.kills}
-        return [test for test in self.tests if test not in busy]
 
 
 def table(rows: Iterable[Row]) -> list[str]:
@@ -130,9 +126,12 @@ def to_markdown(score: Score) -> str:
     lines += ["", "## The contract", "", "| id | killed by a test that shows it |", "|---|---|"]
     for clause, ids in score.credited().items():
         lines.append(f"| {clause} | {', '.join(f'`{name}`' for name in ids) or '**none**'} |")
-    if score.idle():
+    if score.idle:
         lines += ["", "## Tests that kill no mutant", ""]
-        lines += [f"- `{short(test)}`" for test in score.idle()]
+        lines += [f"- `{short(test)}`" for test in score.idle]
+    if score.unasked:
+        lines += ["", "## Tests that show no promise which a mutant breaks", ""]
+        lines += [f"- `{short(test)}`" for test in score.unasked]
     return "\n".join(lines) + "\n"
 
 
@@ -167,5 +166,6 @@ def to_json(score: Score) -> dict[str, Any]:
         ],
         "contract": score.credited(),
         "uncredited": score.uncredited(),
-        "idle_tests": score.idle(),
+        "idle_tests": list(score.idle),
+        "unasked_tests": list(score.unasked),
     }

@@ -18,6 +18,7 @@ class Watch:
         self._deadline = deadline
         self._between = between
         self._partial = b""
+        self.noticed = 0.0  # when the first result came that speaks against the kernel
         self.begin()
 
     def begin(self) -> None:
@@ -36,12 +37,18 @@ class Watch:
         for line in lines:
             self.run.feed(line)
             self._last = time.monotonic()
+        self._look()
+
+    def _look(self) -> None:
+        if not self.noticed and self.bad:
+            self.noticed = time.monotonic()
 
     def lose(self, kind: str, why: str) -> None:
         """The guest is gone: whoever was running, or is next, has noticed something."""
         if kind == "silent" and self.run.running:
             kind, why = "timeout", f"no end after {self._deadline(self.run.running):.0f} s"
         self.run.lose_one(kind, why)
+        self._look()
 
     @property
     def rest(self) -> list[str]:

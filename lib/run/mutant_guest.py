@@ -13,7 +13,6 @@ from lib.run import suite
 from lib.run.bytecode import Bytecode
 from lib.run.in_guest import SUITE, environment, prepare_machine
 from lib.run.options import Options
-from lib.say import say
 from lib.trouble import Trouble
 from lib.vm import qemu
 from lib.vm.guest import Guest, GuestLost
@@ -44,7 +43,8 @@ class Trial:
     bad: list[Result] = field(default_factory=list)
     results: dict[str, Result] = field(default_factory=dict)
     contract: dict[str, list[str]] = field(default_factory=dict)
-    seconds: float = 0.0
+    seconds: float = 0.0  # up to the first bad one, if there is one
+    lost: bool = False  # the last guest, and who was to run after that has not
 
 
 class Bench:
@@ -84,10 +84,11 @@ class Bench:
         deadline: Callable[[str], float],
         *,
         full: bool,
+        guests: int = _LOSSES,
     ) -> Trial:
         """Run tests on mutant `number`, 0 for none, up to the first that fails unless `full`.
 
-        Raises Trouble, Stopped.
+        After so many guests were lost the rest is not run. Raises Trouble, Stopped.
         """
         started = time.monotonic()
         trial = Trial()
@@ -103,17 +104,19 @@ class Bench:
             trial.results |= watch.run.results
             trial.contract |= watch.run.contract
             trial.bad += watch.bad
+            if trial.bad and not trial.seconds:
+                trial.seconds = watch.noticed - started
             if not lost or (trial.bad and not full):
                 break
-            losses += 1
+            losses += bool(watch.bad)
             misfits += not watch.bad
             if misfits >= _FALSE_STARTS:
                 raise Trouble(f"no guest for mutant {number:#x}: {lost}")
-            if losses >= _LOSSES:
-                say(f"mutants: {losses} guests lost to mutant {number:#x}: the rest is not run")
-                break
             stages = [rest] if (rest := watch.rest) else []
-        trial.seconds = time.monotonic() - started
+            if losses >= guests and stages:
+                trial.lost = True
+                break
+        trial.seconds = trial.seconds or time.monotonic() - started
         return trial
 
     def _attempt(self, number: int, stages: list[list[str]], watch: Watch, *, full: bool) -> str:

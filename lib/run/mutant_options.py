@@ -11,7 +11,7 @@ from lib.trouble import Trouble
 def add_to(parser: argparse.ArgumentParser) -> None:
     """Add the options that only `mutants` has."""
     add = parser.add_argument
-    add("--full", action="store_true", help="mutants: do not stop at the first test that fails")
+    add("--full", action="store_true", help="mutants: also find the tests that kill none")
     add("--survivors", action="store_true", help="mutants: run nothing, list those that lived")
     add("--generic", type=int, metavar="N", help="mutants: N at random, by --seed")
 
@@ -24,6 +24,8 @@ def check(command: str, given: argparse.Namespace, words: list[str]) -> None:
         return
     if given.generic is not None and (given.generic < 1 or words):
         raise Trouble("--generic: one at least" if given.generic < 1 else "--generic takes no ids")
+    if given.full and (given.generic is not None or words):
+        raise Trouble("--full is about the whole catalogue: it takes no ids, and no --generic")
     if given.tree or given.kernel or given.debian or given.profile or given.coverage:
         raise Trouble("'mutants' builds a kernel of its own, in a profile of its own")
     if given.keyword is not None or given.markers is not None or given.only:

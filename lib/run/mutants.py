@@ -9,12 +9,13 @@ import json
 import tarfile
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from lib.mutants import baseline, catalogue, order, sample, score
 from lib.mutants.catalogue import Mutant
+from lib.mutants.idle import Idle
 from lib.mutants.log import Attempt, Kill, Log, Suite
 from lib.mutants.order import Test
 from lib.mutants.score import Row, Score
@@ -22,7 +23,7 @@ from lib.mutants.source import with_mutants
 from lib.report import contract, verdicts
 from lib.report.gist import gist
 from lib.report.ktap import clean
-from lib.report.model import module_of
+from lib.report.model import LOST, module_of
 from lib.run import known, shares, suite
 from lib.run.bytecode import Bytecode
 from lib.run.mutant_guest import Bench, Trial
@@ -106,7 +107,7 @@ class Campaign:
         }
 
     def _rows(self) -> list[Row]:
-        latest = self._log.latest(self._keys, self._suite, full=self.options.full)
+        latest = self._log.latest(self._keys, self._suite)
         return [Row(mutant, latest.get(mutant.id)) for mutant in self.chosen]
 
     def run(self) -> None:
@@ -119,6 +120,8 @@ class Campaign:
             jobs = self.options.jobs or machine.room_for(bench.machine)
             tests = self._baseline(bench, jobs)
             self.tests |= tests
+            if self.options.full:
+                self._busy_all(bench, tests, jobs)
             self._judge_all(bench, tests, jobs)
 
     def _baseline(self, bench: Bench, jobs: int) -> dict[str, Test]:
@@ -154,8 +157,7 @@ class Campaign:
 
     def _judge_all(self, bench: Bench, tests: dict[str, Test], jobs: int) -> None:
         """Run mutants, several at once: first all of them with the tests that are likely to
-        notice, then with all others those that lived. With --full all of the likely ones run, to
-        see which notice; that all others do too would take days. Raises Trouble.
+        notice, then with all others those that lived. Raises Trouble.
         """
         deadline = bench.deadline({name: test.duration for name, test in tests.items()})
         for last in (False, True):
@@ -166,7 +168,7 @@ class Campaign:
                 stages, others = self._stages(mutant, tests)
                 if last:
                     stages = [others]
-                trial = bench.run(mutant.number, stages, deadline, full=self.options.full)
+                trial = bench.run(mutant.number, stages, deadline, full=False)
                 attempt = self._attempt(mutant, trial, so_far=not last)
                 with self._lock:
                     self._log.add(attempt)
@@ -175,6 +177,50 @@ class Campaign:
 
             say(f"mutants: {len(todo)} to run, {len(tests)} tests, guests: {jobs}")
             together([partial(judge, mutant) for mutant in todo], jobs)
+
+    def _busy_all(self, bench: Bench, tests: dict[str, Test], jobs: int) -> None:
+        """Have each test meet mutants until it has killed one. Raises Trouble."""
+        profile = bench.kernel.profile
+        idle = self._idle([one for one in self.mutants if one.profile == profile], tests)
+        deadline = bench.deadline({name: test.duration for name, test in tests.items()})
+        by_id = {mutant.id: mutant for mutant in self.mutants}
+        back = threading.Condition(self._lock)
+
+        def work() -> None:
+            while True:
+                with back:
+                    while not (sent := idle.send()):
+                        if not idle.busy:
+                            return
+                        back.wait()
+                mutant = by_id[sent[0]]
+                trial = None
+                try:
+                    trial = bench.run(mutant.number, [sent[1]], deadline, full=True, guests=1)
+                finally:
+                    with back:
+                        if trial:
+                            attempt = self._attempt(mutant, trial, full=sent[1])
+                            self._log.add(attempt)
+                            noticed = [kill.test for kill in attempt.kills]
+                            idle.saw(mutant.id, killed=noticed, met=attempt.met)
+                            line = f"{mutant.id}: {len(noticed)} of {attempt.ran} notice"
+                            print(f"{clean(line)}  [{len(idle.open)} tests left]", flush=True)
+                        idle.back(mutant.id, whole=bool(trial and not trial.lost))
+                        back.notify_all()
+
+        say(f"mutants: {len(idle.open)} tests that have killed none yet, guests: {jobs}")
+        together([work] * jobs, jobs)
+
+    def _idle(self, mutants: Sequence[Mutant], tests: dict[str, Test]) -> Idle:
+        """Return what is known, of a number of mutants, of which tests notice none."""
+        latest = self._log.latest(self._keys, self._suite)
+        rough = [one.mutant for one in self._log.attempts if one.kills and one.kills[0].how in LOST]
+        found = Idle(mutants, tests, dict.fromkeys(rough))
+        for attempt in latest.values():
+            killers = [kill.test for kill in attempt.kills]
+            found.saw(attempt.mutant, killed=killers, met=attempt.met)
+        return found
 
     def _todo(self, profile: str, *, so_far: bool) -> list[Mutant]:
         """Return the mutants that nothing is known of; with `so_far` also what has lived so far."""
@@ -187,12 +233,18 @@ class Campaign:
             learned = self._log.learned()
         return order.stages(mutant, tests, learned, learned.kills_of(self.promises))
 
-    def _attempt(self, mutant: Mutant, trial: Trial, *, so_far: bool) -> Attempt:
+    def _attempt(
+        self, mutant: Mutant, trial: Trial, *, so_far: bool = False, full: Sequence[str] = ()
+    ) -> Attempt:
+        """Return what a trial has shown; `full` are the tests of one that no failure ends."""
         kills = [
             Kill(result.id, result.outcome, " ".join(gist(result, 1))[:200]) for result in trial.bad
         ]
+        # Who was to run after the guest was lost has not.
+        noticed = {kill.test for kill in kills}
+        ran = trial.results if trial.lost else full
         modules = self._suite.modules
-        if kills and not self.options.full:
+        if kills and not full:
             killer = module_of(kills[0].test)
             modules = {killer: modules.get(killer, "")}
         return Attempt(
@@ -202,16 +254,20 @@ class Campaign:
             modules=modules,
             seconds=round(trial.seconds, 1),
             ran=len(trial.results),
-            full=self.options.full,
             so_far=so_far and not kills,
             kills=kills,
+            apart=bool(full),
+            met=[name for name in ran if name not in noticed] if full else [],
         )
 
     def report(self) -> int:
         """Print the table and the score, write the files; return the exit status."""
         if not self.tests:
             self.tests = baseline.latest(self.folder)
-        found = Score(self._rows(), self.tests, self.options.full)
+        found = Score(self._rows(), self.tests)
+        if self.options.full:
+            idle = self._idle(self.mutants, self.tests)
+            found = replace(found, idle=idle.idle, unasked=idle.unasked)
         rows = found.survivors if self.options.survivors else found.rows
         for line in score.table(rows):
             print(clean(line))
@@ -221,10 +277,12 @@ class Campaign:
             print(f"of all such mutants {100 * low:.0f} to {100 * high:.0f} % (95 % confidence)")
         if found.uncredited():
             print(f"no kill counts for: {' '.join(found.uncredited())}")
-        if found.idle():
-            print(f"{len(found.idle())} tests kill no mutant:")
-            for test in found.idle():
+        if found.idle:
+            print(f"{len(found.idle)} tests kill no mutant that they should notice:")
+            for test in found.idle:
                 print(f"  {score.short(test)}")
+        if found.unasked:
+            print(f"{len(found.unasked)} tests show no promise that a mutant breaks")
         try:
             if self.options.json:
                 self.options.json.write_text(json.dumps(score.to_json(found), indent=1) + "\n")

@@ -33,26 +33,51 @@ def test_damaged_lines_cost_only_themselves(tmp_path: Path):
 
 def test_a_kill_lasts_as_long_as_its_test():
     other = Suite("shared", {"test_a.py": "1", "test_b.py": "changed", "test_c.py": "3"})
-    assert KILLED.holds("key", SUITE, full=False)
-    assert KILLED.holds("key", other, full=False)
-    assert not KILLED.holds("key", Suite("shared", {"test_a.py": "2"}), full=False)
-    assert not KILLED.holds("key", Suite("shared", {}), full=False)
-    assert not KILLED.holds("other", SUITE, full=False)
-    assert not KILLED.holds("key", replace(SUITE, shared="changed"), full=False)
+    assert KILLED.valid("key", SUITE) == KILLED
+    assert KILLED.valid("key", other) == KILLED
+    assert not KILLED.valid("key", Suite("shared", {"test_a.py": "2"}))
+    assert not KILLED.valid("key", Suite("shared", {}))
+    assert not KILLED.valid("other", SUITE)
+    assert not KILLED.valid("key", replace(SUITE, shared="changed"))
 
 
 def test_a_survivor_meets_every_change():
-    assert LIVES.holds("key", SUITE, full=False)
-    assert not LIVES.holds("key", Suite("shared", {**SUITE.modules, "c": "3"}), full=False)
-    assert not LIVES.holds("key", Suite("shared", {"test_a.py": "1"}), full=False)
+    assert LIVES.valid("key", SUITE) == LIVES
+    assert not LIVES.valid("key", Suite("shared", {**SUITE.modules, "c": "3"}))
+    assert not LIVES.valid("key", Suite("shared", {"test_a.py": "1"}))
 
 
-def test_only_a_full_run_will_do_where_one_is_wanted():
-    full = replace(KILLED, full=True, modules=SUITE.modules)
-    assert not KILLED.holds("key", SUITE, full=True)
-    assert full.holds("key", SUITE, full=True)
-    assert full.holds("key", SUITE, full=False)
-    assert not full.holds("key", Suite("shared", {"test_a.py": "1"}), full=True)
+def test_what_each_test_of_a_full_run_saw_lasts_as_long_as_it():
+    second = Kill("test_b.py::test_y", "failed")
+    full = replace(
+        LIVES, apart=True, kills=[KILL, second], met=["test_a.py::test_1", "test_b.py::test_2"]
+    )
+    assert full.valid("key", SUITE) == full
+    half = replace(full, kills=[second], met=["test_b.py::test_2"])
+    assert full.valid("key", Suite("shared", {"test_a.py": "2", "test_b.py": "2"})) == half
+    assert not full.valid("key", Suite("shared", {"test_a.py": "2", "test_b.py": "3"}))
+
+
+def test_kills_of_several_runs_add_up(tmp_path: Path):
+    log = Log(tmp_path / "log")
+    log.add(KILLED)
+    second = Kill("test_b.py::test_y", "failed")
+    log.add(replace(LIVES, apart=True, met=["test_a.py::test_1"]))
+    log.add(replace(LIVES, apart=True, kills=[KILL, second], met=["test_b.py::test_2"]))
+    log.add(replace(LIVES, apart=True, met=["test_b.py::test_3"]))
+    found = log.latest({"m": "key"}, SUITE)["m"]
+    assert found.kills == [KILL, second]
+    assert found.met == ["test_a.py::test_1", "test_b.py::test_2", "test_b.py::test_3"]
+
+
+def test_a_run_apart_says_nothing_without_a_kill(tmp_path: Path):
+    log = Log(tmp_path / "log")
+    so_far = replace(LIVES, so_far=True)
+    log.add(so_far)
+    log.add(replace(LIVES, apart=True, met=["test_a.py::test_1"]))
+    found = log.latest({"m": "key"}, SUITE)["m"]
+    assert found == replace(so_far, met=["test_a.py::test_1"])
+    assert (found.weight, log.attempts[1].weight) == (1, 0)
 
 
 def test_the_last_one_counts(tmp_path: Path):
@@ -61,7 +86,7 @@ def test_the_last_one_counts(tmp_path: Path):
     log.add(KILLED)
     log.add(replace(LIVES, mutant="other"))
     log.add(replace(KILLED, key="old"))
-    assert log.latest({"m": "key"}, SUITE, full=False) == {"m": KILLED}
+    assert log.latest({"m": "key"}, SUITE) == {"m": KILLED}
 
 
 def test_learned(tmp_path: Path):

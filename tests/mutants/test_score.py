@@ -18,7 +18,7 @@ def mutant(name: str, *contract: str) -> Mutant:
 
 
 def attempt(*kills: Kill) -> Attempt:
-    return Attempt("m", "key", "shared", {}, 3.25, 1, full=True, kills=list(kills))
+    return Attempt("m", "key", "shared", {}, 3.25, 1, kills=list(kills))
 
 
 KILLED = Row(mutant("killed", "REG-1", "REG-2"), attempt(Kill(T, "failed"), Kill("gone", "panic")))
@@ -34,6 +34,8 @@ def test_summary():
     more = Row(mutant("more", "REG-4"), replace(attempt(), so_far=True))
     assert Score([KILLED, more], TESTS).summary.endswith("(100.0 %), 1 not yet met by all tests")
     assert (more.state, Score([more], TESTS).survivors) == ("so far", [])
+    apart = Row(mutant("apart", "REG-4"), replace(attempt(), apart=True, met=[T]))
+    assert apart.state == "not run"
     assert Score([UNKNOWN], TESTS).summary == "0 of 0 mutants killed (no score), 1 not run"
 
 
@@ -41,12 +43,6 @@ def test_a_kill_counts_for_the_promises_that_its_test_shows():
     found = Score([KILLED, LIVES, UNKNOWN], TESTS)
     assert found.credited() == {"REG-1": ["killed"], "REG-2": [], "REG-10": []}
     assert found.uncredited() == ["REG-2", "REG-10"]
-
-
-def test_idle_tests_are_known_when_all_have_met_all():
-    assert Score([KILLED, LIVES], TESTS, full=True).idle() == ["idle"]
-    assert Score([KILLED, UNKNOWN], TESTS, full=True).idle() == []
-    assert Score([KILLED, LIVES], TESTS).idle() == []
 
 
 def test_table():
@@ -59,7 +55,7 @@ def test_table():
 
 
 def test_markdown_and_json():
-    found = Score([KILLED, LIVES, UNKNOWN], TESTS, full=True)
+    found = Score([KILLED, LIVES, UNKNOWN], TESTS, idle=["idle"], unasked=["other"])
     text = score.to_markdown(found)
     assert "| `killed` | REG-1, REG-2 | killed | `test_a.py::test_x` | failed | 3.2 |" in text
     assert "| `lives` | REG-10 | survived | lives \\| breaks |  | 3.2 |" in text

@@ -111,6 +111,17 @@ def test_guests_are_not_spent_without_end(monkeypatch: pytest.MonkeyPatch):
     assert len(guests.asked) == mutant_guest._LOSSES
 
 
+def test_the_rest_is_not_run_after_so_many_guests(monkeypatch: pytest.MonkeyPatch):
+    guests = Guests(panics_at_the_second)
+    trial = bench(monkeypatch, guests).run(
+        1, [["a", "b", "c"]], lambda test: 1.0, full=True, guests=1
+    )
+    assert (sorted(trial.results), trial.lost) == (["a", "b"], True)
+    guests = Guests(panics_at_the_second)
+    trial = bench(monkeypatch, guests).run(1, [["a", "b"]], lambda test: 1.0, full=True, guests=1)
+    assert (sorted(trial.results), trial.lost) == (["a", "b"], False)
+
+
 def test_stages_as_pytest_reads_them():
     assert suite.staged([["a", "b"], ["c"]]) == ["a", "b", "", "c"]
 

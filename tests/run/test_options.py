@@ -58,8 +58,9 @@ def test_leaks_are_looked_for_after_all_tests_of_a_debug_run():
 
 
 def test_mutants_are_named_not_found_on_disk():
-    options = parse(["mutants", "no-such-file", "--full", "-j", "2", "--json", "x.json"])
-    assert (options.paths, options.full, options.jobs) == (["no-such-file"], True, 2)
+    options = parse(["mutants", "no-such-file", "-j", "2", "--json", "x.json"])
+    assert (options.paths, options.full, options.jobs) == (["no-such-file"], False, 2)
+    assert parse(["mutants", "--full"]).full
     assert parse(["mutants", "--survivors"]).survivors
 
 
@@ -91,6 +92,8 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["--debian", "6.1", "--kernel", "/x"], "exclude each other"),
         (["--debian", "6.1", "build"], "built here"),
         (["--dump"], "go with 'demo'"),
+        (["mutants", "reg-x", "--full"], "the whole catalogue"),
+        (["mutants", "--generic", "4", "--full"], "the whole catalogue"),
         (["demo", "README.md"], "takes no tests"),
         (["bench", "README.md"], "takes no tests"),
         (["--rounds", "2"], "go with 'bench'"),
