@@ -216,7 +216,7 @@ class Campaign:
         """Return what is known, of a number of mutants, of which tests notice none."""
         latest = self._log.latest(self._keys, self._suite)
         rough = [one.mutant for one in self._log.attempts if one.kills and one.kills[0].how in LOST]
-        found = Idle(mutants, tests, dict.fromkeys(rough))
+        found = Idle(mutants, tests, set(rough))
         for attempt in latest.values():
             killers = [kill.test for kill in attempt.kills]
             found.saw(attempt.mutant, killed=killers, met=attempt.met)
