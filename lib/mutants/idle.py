@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping
 from lib.mutants.catalogue import Mutant
 from lib.mutants.order import Test
 
-# Of one run, where nothing is wrong: long enough to be worth a guest, and not much more, as who
-# has killed one meanwhile need not run.
-_SECONDS = 30.0
-# A mutant that takes the guest with it costs as much as so many tests.
-_LOSS = 9
+# Seconds of tests in one run, where nothing is wrong: of a mutant of which nothing is known, and
+# of one that is worth more.
+_FIRST, _MORE = 8.0, 30.0
+# What a run costs beside its tests, and what a lost guest does: the wait for it to say something.
+_RUN, _LOSS = 6.0, 25.0
 
 
 class Idle:
@@ -36,6 +36,8 @@ class Idle:
         self.unasked = [name for name, left in self._left.items() if not left]
         self._mutants = list(promises)
         self._losses = Counter(rough)
+        self._seen = Counter[str]()  # by how many tests
+        self._noticed = Counter[str]()
         self._out: dict[str, list[str]] = {}  # mutant -> the tests that it meets now
 
     @property
@@ -52,8 +54,11 @@ class Idle:
         """Take what a run has shown: who killed the mutant, and who met it and saw nothing."""
         for name in killed:
             self._left.pop(name, None)
+            self._noticed[mutant] += 1
+            self._seen[mutant] += 1
         for name in met:
             self._left.get(name, set()).discard(mutant)
+            self._seen[mutant] += 1
 
     @property
     def idle(self) -> list[str]:
@@ -68,23 +73,30 @@ class Idle:
         for name in sorted(self._left, key=lambda name: (self._tests[name].duration, name)):
             for mutant in self._left[name] if name not in out else ():
                 free[mutant].append(name)
-        best = max(
-            (mutant for mutant in self._mutants if free[mutant] and mutant not in self._out),
-            key=lambda mutant: len(free[mutant]) / (1 + _LOSS * self._losses[mutant]),
-            default=None,
-        )
-        if best is None:
+        runs = {
+            mutant: self._run_of(mutant, names)
+            for mutant, names in free.items()
+            if names and mutant not in self._out
+        }
+        if not runs:
             return None
-        self._out[best] = self._fitting(free[best])
+        best = max(runs, key=lambda mutant: runs[mutant][0])
+        self._out[best] = runs[best][1]
         return best, self._out[best]
 
-    def _fitting(self, names: list[str]) -> list[str]:
-        total = 0.0
-        for count, name in enumerate(names):
-            total += self._tests[name].duration
-            if count and total > _SECONDS:
-                return names[:count]
-        return names
+    def _run_of(self, mutant: str, names: list[str]) -> tuple[float, list[str]]:
+        """Return as many of the tests as are a good run, and how many should notice a second."""
+        seen = self._seen[mutant]
+        most = _MORE if seen else _FIRST
+        chosen: list[str] = []
+        seconds = 0.0
+        for name in names:
+            if chosen and seconds + self._tests[name].duration > most:
+                break
+            seconds += self._tests[name].duration
+            chosen.append(name)
+        cost = seconds + _RUN + _LOSS * (self._losses[mutant] > 0)
+        return (self._noticed[mutant] + 1) / (seen + 3) * len(chosen) / cost, chosen
 
     def back(self, mutant: str, *, whole: bool) -> None:
         """They are back, not `whole` if the guest was lost."""
