@@ -10,7 +10,7 @@ from fixtures.parking import PARKED, keeps
 from fixtures.registration import parting, taken_over
 from fixtures.stations import FILL, Flow, MakeStation, Station
 from lib.deadline import wait_until
-from lib.uring import PAGE, Memory
+from lib.uring import PAGE
 from lib.zctap import Entry, IfqReq, Receiver, register_ifq, wait_gone
 from lib.zerocopy import Region
 
@@ -208,20 +208,3 @@ def test_user_references_do_not_keep_the_region(station: Station, explicit: None
     chunks = flow.take(20_000)
     assert any(chunk.zero_copy for chunk in chunks)
     wait_gone(unregister(station), station.flush, 0.2)
-
-
-@contract("BUF-5", "REL-9")
-def test_buffers_unregistered_under_the_ifq(station: Station) -> None:
-    """Unregistering the fixed buffers, and unmapping them, leaves ifq and data as they were."""
-    flow = park(station)
-    station.ring.unregister_buffers()
-    assert station.region.memory.close(), "the memory is still mapped"
-    # Pages that were freed too early are soon someone's: ours, with a bit of luck.
-    with Memory(4 << 20) as other:
-        other.view[:] = SCRIBBLE * other.size
-        assert station.debug().state().state == "active"
-        more = station.flow()
-        more.tcp.send(50_000)
-        more.tcp.read(50_000)
-        flow.tcp.read(PARKED)
-        assert bytes(other.view) == SCRIBBLE * other.size, "the device wrote to freed pages"
