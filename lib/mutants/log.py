@@ -22,11 +22,15 @@ class Suite:
 
 @dataclass(frozen=True)
 class Kill:
-    """A test that noticed: `how` is an outcome of lib/report/model.py, `why` a line for people."""
+    """A test that noticed: `how` is an outcome of lib/report/model.py, `why` a line for people.
+
+    One that comes `after` another in the same guest may have failed for what that left behind.
+    """
 
     test: str
     how: str
     why: str = ""
+    after: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,9 @@ def _parsed(line: str) -> Attempt | None:
     try:
         fields = json.loads(line)
         fields.pop("full", None)  # of an older log
-        kills = [Kill(**kill) for kill in fields.pop("kills")]
+        kills = [
+            Kill(**{"after": number > 0, **kill}) for number, kill in enumerate(fields.pop("kills"))
+        ]
         return Attempt(**fields, kills=kills)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

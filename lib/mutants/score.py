@@ -68,7 +68,7 @@ class Score:
     def credited(self) -> dict[str, list[str]]:
         """Return id of the contract -> mutants that break it, killed by a test that shows it.
 
-        The first to notice counts. Who fails after it may do so for what that one left behind.
+        Who fails after another in a guest does not count.
         """
         found: dict[str, list[str]] = {}
         for row in self.rows:
@@ -76,7 +76,8 @@ class Score:
                 continue
             for clause in row.mutant.contract:
                 ids = found.setdefault(clause, [])
-                if row.by and clause in self._shown_by(row.by.test):
+                kills = (kill for kill in row.attempt.kills if not kill.after)
+                if any(clause in self._shown_by(kill.test) for kill in kills):
                     ids.append(row.mutant.id)
         return dict(sorted(found.items(), key=lambda item: _order(item[0])))
 

@@ -238,7 +238,8 @@ class Campaign:
     ) -> Attempt:
         """Return what a trial has shown; `full` are the tests of one that no failure ends."""
         kills = [
-            Kill(result.id, result.outcome, " ".join(gist(result, 1))[:200]) for result in trial.bad
+            Kill(result.id, result.outcome, " ".join(gist(result, 1))[:200], after=number > 0)
+            for number, result in enumerate(trial.bad)
         ]
         # Who was to run after the guest was lost has not.
         noticed = {kill.test for kill in kills}

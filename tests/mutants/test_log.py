@@ -22,6 +22,14 @@ def test_lines_come_back(tmp_path: Path):
     assert Log(tmp_path / "log").attempts == [LIVES, KILLED]
 
 
+def test_an_older_log_does_not_say_who_came_after_another(tmp_path: Path):
+    log = Log(tmp_path / "log")
+    log.add(replace(LIVES, apart=True, kills=[KILL, replace(KILL, test="test_a.py::test_y")]))
+    path = tmp_path / "log"
+    path.write_text(path.read_text().replace(', "after": false', ""))
+    assert [kill.after for kill in Log(path).attempts[0].kills] == [False, True]
+
+
 def test_damaged_lines_cost_only_themselves(tmp_path: Path):
     path = tmp_path / "log"
     Log(path).add(LIVES)
@@ -48,7 +56,7 @@ def test_a_survivor_meets_every_change():
 
 
 def test_what_each_test_of_a_full_run_saw_lasts_as_long_as_it():
-    second = Kill("test_b.py::test_y", "failed")
+    second = Kill("test_b.py::test_y", "failed", after=True)
     full = replace(
         LIVES, apart=True, kills=[KILL, second], met=["test_a.py::test_1", "test_b.py::test_2"]
     )

@@ -43,6 +43,8 @@ def test_a_kill_counts_for_the_promises_that_its_test_shows():
     found = Score([KILLED, LIVES, UNKNOWN], TESTS)
     assert found.credited() == {"REG-1": ["killed"], "REG-2": [], "REG-10": []}
     assert found.uncredited() == ["REG-2", "REG-10"]
+    after = replace(KILLED, attempt=attempt(Kill("gone", "failed"), Kill(T, "failed", after=True)))
+    assert Score([after], TESTS).uncredited() == ["REG-1", "REG-2"]
 
 
 def test_table():
