@@ -186,31 +186,35 @@ class Campaign:
         by_id = {mutant.id: mutant for mutant in self.mutants}
         back = threading.Condition(self._lock)
 
+        def sent() -> tuple[str, list[str]] | None:
+            with back:
+                while not (found := idle.send()) and idle.busy:
+                    back.wait()
+                return found
+
         def work() -> None:
-            while True:
-                with back:
-                    while not (sent := idle.send()):
-                        if not idle.busy:
-                            return
-                        back.wait()
-                mutant = by_id[sent[0]]
+            while found := sent():
+                mutant, names = by_id[found[0]], found[1]
                 trial = None
                 try:
-                    trial = bench.run(mutant.number, [sent[1]], deadline, full=True, guests=1)
-                finally:
+                    trial = bench.run(mutant.number, [names], deadline, full=True, guests=1)
+                finally:  # whoever waits for those who are out must not wait for ever
                     with back:
                         if trial:
-                            attempt = self._attempt(mutant, trial, full=sent[1])
-                            self._log.add(attempt)
-                            noticed = [kill.test for kill in attempt.kills]
-                            idle.saw(mutant.id, killed=noticed, met=attempt.met)
-                            line = f"{mutant.id}: {len(noticed)} of {attempt.ran} notice"
-                            print(f"{clean(line)}  [{len(idle.open)} tests left]", flush=True)
+                            self._take(idle, self._attempt(mutant, trial, full=names))
                         idle.back(mutant.id, whole=bool(trial and not trial.lost))
                         back.notify_all()
 
         say(f"mutants: {len(idle.open)} tests that have killed none yet, guests: {jobs}")
         together([work] * jobs, jobs)
+
+    def _take(self, idle: Idle, attempt: Attempt) -> None:
+        """Keep what tests made of a mutant that they met to be judged themselves."""
+        self._log.add(attempt)
+        noticed = [kill.test for kill in attempt.kills]
+        idle.saw(attempt.mutant, killed=noticed, met=attempt.met)
+        line = f"{attempt.mutant}: {len(noticed)} of {attempt.ran} notice"
+        print(f"{clean(line)}  [{len(idle.open)} tests left]", flush=True)
 
     def _idle(self, mutants: Sequence[Mutant], tests: dict[str, Test]) -> Idle:
         """Return what is known, of a number of mutants, of which tests notice none."""
