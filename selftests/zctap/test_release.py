@@ -16,7 +16,6 @@ from lib.zerocopy import Region
 
 contract = pytest.mark.contract
 pytestmark = pytest.mark.zero_copy
-SCRIBBLE = b"\xa5"
 
 
 def park(station: Station, length: int = PARKED) -> Flow:
