@@ -287,6 +287,8 @@ def child(request: Request) -> int:
     os.environ["ZCTAP_EVENTS_FD"] = str(EVENTS)
     argv = request["argv"]
     if argv[0] != "pytest":
+        # What Python ignores it must not hand on; pytest has it ignored, as everywhere.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execvp(argv[0], argv)
     # Warm: the modules are here already.
     sys.path[:0] = [part for part in os.environ.get("PYTHONPATH", "").split(":") if part]
@@ -316,8 +318,7 @@ def spawn(request: Request) -> tuple[int, int, int]:
         os.set_inheritable(EVENTS, True)
         # The channel among them: no test must be able to write to it.
         os.closerange(EVENTS + 1, 65536)
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE):
-            signal.signal(signum, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         # Line by line, as from a terminal: what a crash cuts short has been sent.
         sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)

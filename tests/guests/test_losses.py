@@ -32,6 +32,7 @@ HANG = "time.sleep(3600)"
 
 
 SHORT = "Path('/proc/sys/kernel/watchdog_thresh').write_text('1'); "
+BROKEN = "ends = os.pipe(); os.close(ends[0]); os.write(ends[1], b'x')"
 FILL = "[Path(f'/tmp/{n}').write_bytes(bytes(1 << 26)) for n in range(99)]"
 
 
@@ -46,6 +47,7 @@ FILL = "[Path(f'/tmp/{n}').write_bytes(bytes(1 << 26)) for n in range(99)]"
         pytest.param("os.kill(os.getpid(), signal.SIGSEGV)", "crashed", "SIGSEGV", id="signal"),
         pytest.param("os._exit(0)", "crashed", "with status 0", id="exit"),
         pytest.param(FILL, "failed", "No space left", id="disk"),
+        pytest.param(BROKEN, "failed", "Broken pipe", id="pipe"),
     ],
 )
 def test_loss_has_its_word(runner: Runner, harm: str, word: str, said: str):
