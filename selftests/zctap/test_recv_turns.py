@@ -255,7 +255,7 @@ def test_each_in_turn(station: Station, pipe: tuple[int, int], size: int) -> Non
 
 
 @pytest.mark.zero_copy
-@contract("RECV-22")
+@contract("RECV-21", "RECV-22")
 def test_data_before_the_registration(make_bare_station: MakeStation) -> None:
     """What arrived before the queue was bound is copied, what comes after lies in the region."""
     station = make_bare_station()
