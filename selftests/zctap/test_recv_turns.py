@@ -64,12 +64,12 @@ def test_bytes_in_a_pipe_stay(small: Station, pipe: tuple[int, int], size: int) 
 def test_bytes_in_a_pipe_outlive_the_ring(
     small: Station, make_station: MakeStation, pipe: tuple[int, int]
 ) -> None:
-    """They also stay when the ring has been closed, and its region turned over by another."""
+    """They also stay when the ring has been closed, and another turns the same memory over."""
     flow = small.flow()
     load(flow, 20_000)
     moved = os.splice(flow.tcp.rx.fileno(), pipe[1], 20_000)
     small.close_ring()
-    other = make_station(register=False, pages=REGION)
+    other = make_station(register=False, region=small.region)
     taken_over(other)  # the ring is taken apart after close(2), by a kernel worker
     turn_over(other)
     flow.tcp.check.check(os.read(pipe[0], moved))
@@ -118,7 +118,10 @@ def test_bytes_in_a_pipe_by_way_of_a_sockmap(
 
 
 def map_and_turn_over(flow: Flow, frame: str, read: Step, turn: Callable[[], None]) -> None:
-    """Map what can be mapped and read the rest; each piece must outlast a turn of the region."""
+    """Map what can be mapped and read the rest; each piece must outlast a turn of the region.
+
+    The turn comes when the rest has been read: until then the skb keeps all its pages.
+    """
     left = 16 * PAGE
     # Full pages at the start of a frame are what TCP would map.
     for size in [left] if frame == "large" else [PAGE] * 16:
@@ -130,31 +133,36 @@ def map_and_turn_over(flow: Flow, frame: str, read: Step, turn: Callable[[], Non
     try:
         while left:
             mapped, hint = area.receive()
-            turn()
-            flow.tcp.check.check(bytes(mapped))
-            left -= len(mapped)
-            mapped.release()
+            seen = bytes(mapped)
+            flow.tcp.check.check(seen)
+            left -= len(seen)
             step = min(left, hint or PAGE)
             read(step)
             left -= step
+            turn()
+            assert mapped == seen, f"{len(seen)} bytes that were mapped have changed"
+            mapped.release()
     finally:
         area.close()
 
 
 @contract("RECV-22")
 @pytest.mark.parametrize("frame", ["large", "pages"])
-def test_bytes_that_were_mapped_stay(small: Station, frame: str) -> None:
+def test_bytes_that_were_mapped_stay(
+    make_station: MakeStation, prompt_frees: None, frame: str
+) -> None:
     """What TCP_ZEROCOPY_RECEIVE has mapped stays what it was; what it has not can be read."""
-    flow = small.flow()
-    flow.transfer(60_000)  # opens the congestion window
-    map_and_turn_over(flow, frame, flow.drain, lambda: turn_over(small))
+    # Private memory would be kept out by vm_insert_page(), which takes no anonymous page.
+    with Region(REGION, mmap.MAP_SHARED) as region:
+        station = make_station(region=region)
+        flow = station.flow()
+        flow.transfer(60_000)  # opens the congestion window
+        map_and_turn_over(flow, frame, flow.drain, lambda: turn_over(station))
+        station.close()
 
 
 @contract("RECV-22", "BUF-5")
-@pytest.mark.parametrize("frame", ["large", "pages"])
-def test_bytes_in_pages_without_a_file_stay(
-    make_station: MakeStation, prompt_frees: None, frame: str
-) -> None:
+def test_bytes_in_pages_without_a_file_stay(make_station: MakeStation, prompt_frees: None) -> None:
     """So it is when the region's file has been truncated: as pages go, nobody's any more."""
     with Memory(REGION * PAGE, mmap.MAP_SHARED) as memory:
         station = make_station(region=Region(REGION, memory=memory))
@@ -168,7 +176,7 @@ def test_bytes_in_pages_without_a_file_stay(
                 other.tcp.send(2 * PAGE)
                 other.tcp.read(2 * PAGE)
 
-        map_and_turn_over(flow, frame, flow.tcp.read, turn)
+        map_and_turn_over(flow, "pages", flow.tcp.read, turn)
         station.close()
 
 
