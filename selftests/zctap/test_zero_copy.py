@@ -148,7 +148,7 @@ def test_readlen_bounds_a_call(station: Station, readlen: int) -> None:
 @pytest.mark.parametrize("iovs", [1, 3])
 def test_metadata_bounds_a_call(station: Station, iovs: int) -> None:
     """A call reports no more pieces than the metadata has room for, and writes nothing else."""
-    flow, total = station.flow(iovs=iovs + 1), 5 * 1448
+    flow, total = station.flow(iovs=iovs + 1), (iovs + 2) * PAGE  # a piece lies in one page
     room, spare = iovs * 16, slice(iovs * 16, None)
     flow.receiver.metadata.view[spare] = b"\xee" * len(flow.receiver.metadata.view[spare])
     flow.tcp.send(total)
