@@ -67,7 +67,7 @@ def test_workers_that_share_a_copy_ring(make_station: MakeStation) -> None:
             flow.drain(flow.tcp.sent.offset - flow.tally.total)
 
 
-@contract("RECV-19")
+@contract("RECV-19", "DEV-1")
 def test_queues_and_sockets(own_link: Link, make_station: MakeStation) -> None:
     """Two rings on two queues of a device, two sockets each: every stream by its own region."""
     stations = [make_station(own_link, queue=queue) for queue in (0, 1)]

@@ -288,7 +288,7 @@ def seen_through(mirror: Region, chunk: Chunk) -> memoryview:
     return mirror.piece(chunk.bid, chunk.offset, len(chunk.data))
 
 
-@contract("BUF-5", "RECV-19")
+@contract("BUF-5", "RECV-19", "RECV-21")
 def test_other_mapping_stays(mappings: Mappings, make_station: MakeStation) -> None:
     """Of two mappings the one that was registered goes: the other shows what arrives."""
     ours, theirs = mappings(PAGES)
@@ -299,7 +299,7 @@ def test_other_mapping_stays(mappings: Mappings, make_station: MakeStation) -> N
     reads_elsewhere(station, theirs)
 
 
-@contract("BUF-5", "RECV-19", "FILL-1")
+@contract("BUF-5", "RECV-19", "RECV-21", "FILL-1")
 def test_memory_moves(make_station: MakeStation) -> None:
     """Moved elsewhere, they are the region's pages still, and go by the addresses they had."""
     with Region(PAGES) as region, Memory(PAGES * PAGE) as elsewhere:
