@@ -30,13 +30,14 @@ PAGES, TOTAL = 64, 1 << 20
 
 
 def receive_now(flow: Flow, readlen: int) -> list[Chunk]:
-    """What lies in the socket, up to `readlen` bytes; [] if there is nothing.
+    """What lies in the socket, up to `readlen` bytes; [] if there is nothing to be had now.
 
-    It does not wait in the ring, which other threads want to use, too.
+    It does not wait in the ring, which other threads want to use, too; one of them may have the
+    copy buffers.
     """
     sqe = flow.receiver.sqe(readlen, msg_flags=socket.MSG_DONTWAIT)
     received = flow.receiver.run(sqe)
-    if received.error == errno.EAGAIN:
+    if received.error in (errno.EAGAIN, errno.ENOBUFS):
         return []
     assert received.chunks, f"{received.cqe} after {flow.tally.total} bytes"
     return flow.accept(received)

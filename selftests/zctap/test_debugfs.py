@@ -119,7 +119,8 @@ def test_refs_of_every_page(exhausted: Exhausted) -> None:
 @contract("DBG-4", "BUF-2")
 def test_refs_of_many_pages(make_station: MakeStation) -> None:
     """With more lines than one read gives, each page that is held has its one line."""
-    station = make_station(pages=1024)
+    # Enough pages for frames of one segment each, which a slow machine may send.
+    station = make_station(pages=2048)
     flow, total = station.flow(rcvbuf=2 << 20), 2 << 20
     held, left = [], total - flow.tcp.feed(total)
     while flow.tally.total < total:

@@ -163,6 +163,8 @@ def test_stream_goes_on(no_heads: NoHeads, station: Station, family: int) -> Non
             break
     drops = ethtool.drops(station.link.rx) - before
     assert drops >= 4, f"{hits} heads failed, and the device counts {drops} drops, expected 4"
+    # Behind a hole the kernel may copy what waits: only now nothing is missing.
+    zero_copy = flow.tally.zero_copy
     flow.transfer(30_000)
-    assert flow.tally.zero_copy > flow.tally.copied, f"nothing in the region: {flow.tally}"
+    assert flow.tally.zero_copy > zero_copy, f"nothing in the region: {flow.tally}"
     station.at_rest()

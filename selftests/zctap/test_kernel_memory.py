@@ -19,7 +19,7 @@ from fixtures.registration import refused, valid
 from fixtures.stations import FILL, MakeStation, Station
 from lib import caps, slab
 from lib.child import Child, Hear, Say
-from lib.deadline import wait_until
+from lib.deadline import scaled, wait_until
 from lib.uring import PAGE, Memory, Ring
 from lib.zctap import IfqReq, Zctap, register_ifq, unregister_ifq, wait_gone
 from lib.zerocopy import Region
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.zero_copy
 ROUNDS = 40  # what else goes on in the kernel is less than half as many objects
 FIRST_UID = 70_000  # and up: nobody else's
 TRIES = 6
+DRAIN = 6.0  # s: kfree_rcu() may keep a few for 5 s (KFREE_DRAIN_JIFFIES, kernel/rcu/tree.c)
 PAGES = 4  # few, so that what the kernel keeps of them comes from a cache, and not as whole pages
 
 
@@ -61,7 +62,7 @@ def all_comes_back(
         look = (before, cache, rounds // 2, seen[-1] if seen else None)
         try:
             # Some is freed a grace period later, or with the process that has ended.
-            wait_until(partial(back, *look), "", 0.2)
+            wait_until(partial(back, *look), "", max(DRAIN, scaled(0.2)), exact=True)
             return
         except TimeoutError:
             seen.append(grown(*look))
