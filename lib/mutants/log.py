@@ -52,9 +52,14 @@ class Attempt:
     met: list[str] = field(default_factory=list)  # of one apart: the tests that saw nothing
 
     @property
+    def killed(self) -> bool:
+        """Whether a test has noticed that had the guest as it should be."""
+        return any(not kill.after for kill in self.kills)
+
+    @property
     def weight(self) -> int:
         """How much it says about the mutant."""
-        return 2 if self.kills else 0 if self.apart else 1
+        return 2 if self.killed else 0 if self.apart else 1
 
     def valid(self, key: str, suite: Suite) -> Attempt | None:
         """Return what it says that a run would say now; None if that is nothing.
@@ -72,7 +77,8 @@ class Attempt:
 
         kills = [kill for kill in self.kills if same(kill.test)]
         met = [test for test in self.met if same(test)]
-        return replace(self, kills=kills, met=met) if kills or met else None
+        now = replace(self, kills=kills, met=met)
+        return now if now.killed or (self.apart and (kills or met)) else None
 
 
 class Log:
@@ -131,11 +137,14 @@ class Log:
 def _joined(older: Attempt, newer: Attempt) -> Attempt:
     """Return the newer one, unless the other says more; with what both have seen."""
     main = older if older.weight > newer.weight else newer
-    known = {kill.test for kill in main.kills}
     other = older if main is newer else newer
-    kills = [*main.kills, *(kill for kill in other.kills if kill.test not in known)]
+    kills: dict[str, Kill] = {}
+    for kill in [*main.kills, *other.kills]:
+        # Of two by one test the one that says more.
+        if kill.test not in kills or (kills[kill.test].after and not kill.after):
+            kills[kill.test] = kill
     met = dict.fromkeys([*older.met, *newer.met])
-    return replace(main, kills=kills, met=list(met))
+    return replace(main, kills=list(kills.values()), met=list(met))
 
 
 def _parsed(line: str) -> Attempt | None:

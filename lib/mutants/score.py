@@ -24,14 +24,15 @@ class Row:
         """Say it in a word."""
         if not self.attempt or not self.attempt.weight:
             return "not run"
-        if self.attempt.kills:
+        if self.attempt.killed:
             return "killed"
         return "so far" if self.attempt.so_far else "survived"
 
     @property
     def by(self) -> Kill | None:
         """The first test that noticed."""
-        return self.attempt.kills[0] if self.attempt and self.attempt.kills else None
+        kills = self.attempt.kills if self.attempt else []
+        return next((kill for kill in kills if not kill.after), None)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,21 @@ def test_what_each_test_of_a_full_run_saw_lasts_as_long_as_it():
     assert not full.valid("key", Suite("shared", {"test_a.py": "2", "test_b.py": "3"}))
 
 
+def test_who_failed_after_another_is_no_kill_without_it(tmp_path: Path):
+    second = Kill("test_b.py::test_y", "failed", after=True)
+    log = Log(tmp_path / "log")
+    log.add(replace(LIVES, apart=True, kills=[KILL, second]))
+    changed = Suite("shared", {"test_a.py": "2", "test_b.py": "2"})
+    assert log.latest({"m": "key"}, SUITE)["m"].killed
+    found = log.latest({"m": "key"}, changed)["m"]
+    assert (found.killed, found.weight, found.kills) == (False, 0, [second])
+    # Not survived either: whoever else would have failed has not been asked.
+    assert not replace(LIVES, kills=[KILL, second]).valid("key", changed)
+    first = replace(second, after=False)
+    log.add(replace(LIVES, modules=changed.modules, kills=[first]))
+    assert log.latest({"m": "key"}, changed)["m"].kills == [first]
+
+
 def test_kills_of_several_runs_add_up(tmp_path: Path):
     log = Log(tmp_path / "log")
     log.add(KILLED)
