@@ -7,6 +7,7 @@ import os
 import pytest
 
 from fixtures.links import QUEUE, UNUSED_QUEUE
+from fixtures.registration import taken_over
 from fixtures.stations import Flow, MakeStation, Station
 from lib.uring import PAGE, Memory
 from lib.zctap import Ifq, wait_gone
@@ -109,7 +110,8 @@ def test_queue_that_another_ring_has_bound_since(
     flow = station.flow()
     load(flow, 10_000)
     station.close_ring()
-    successor = make_station()
+    successor = make_station(register=False)
+    taken_over(successor)  # the ring is taken apart after close(2), by a kernel worker
     reader = Flow(flow.tcp, successor.receiver(flow.tcp.rx))
     load(flow, 10_000)
     chunks = reader.take(20_000)

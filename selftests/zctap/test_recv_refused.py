@@ -132,6 +132,7 @@ def test_groups_that_are_equal_on_a_ring_without_an_ifq(make_bare_station: MakeS
     """Without an ifq, too, copies and metadata from one group are EINVAL."""
     flow = make_bare_station().flow()
     flow.tcp.send(LOADED)
+    flow.tcp.wait_queued(LOADED)
     flow.refused(flow.receiver.sqe_select(LOADED, COPY), errno.EINVAL)
     flow.drain(LOADED)
 

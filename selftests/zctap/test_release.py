@@ -57,7 +57,8 @@ def test_idle_region_goes_at_once(station: Station, explicit: None) -> None:
 def test_region_can_be_bound_soon(station: Station, explicit: None) -> None:
     """Read right after the close, data holds up the next binding for less than a second.
 
-    Told without debugfs, and without time for a slow machine: so it is the best of three.
+    Told without debugfs, and without time for a slow machine: so it is the best of three. Not of
+    more: by luck a kernel takes its first look only when the data has been read.
     """
     times = []
     for _ in range(3):
@@ -69,7 +70,15 @@ def test_region_can_be_bound_soon(station: Station, explicit: None) -> None:
         flow.tcp.read(1000)
         taken_over(station)
         times.append(time.monotonic() - begin)
-    assert min(times) < 0.9, f"bound again after {times} s, expected 0.2 s, or looks every second"
+    assert min(times) < 0.9, f"bound again after {times} s: expected 0.2 s"
+
+
+def seconds_a_look(entry: Entry) -> float:
+    """How long it takes from look to look, or longer: the clock is read first and last."""
+    begin, first = time.monotonic(), entry.state().release_polls
+    wait_until(lambda: entry.state().release_polls >= first + 8, entry.dump, 2)
+    last = entry.state().release_polls
+    return (time.monotonic() - begin) / (last - first)
 
 
 @contract("REL-1", "DBG-2")
@@ -77,10 +86,8 @@ def test_looks_every_50_ms(station: Station, explicit: None) -> None:
     """While data is left the kernel looks about every 50 ms, not every second, and not at once."""
     park(station)
     entry = unregister(station)
-    first, begin = entry.state().release_polls, time.monotonic()
-    wait_until(lambda: entry.state().release_polls >= first + 8, entry.dump, 2)
-    each = (time.monotonic() - begin) / (entry.state().release_polls - first)
-    assert 0.03 < each < 0.5, f"a look every {each * 1000:.0f} ms"
+    times = [seconds_a_look(entry) for _ in range(3)]
+    assert 0.03 < min(times) < 0.5, f"a look every {min(times) * 1000:.0f} ms, expected 50 ms"
 
 
 @contract("REL-1", "DBG-2")
