@@ -50,7 +50,8 @@ def test_it_is_out_of_the_terminals_reach():
 
 @pytest.mark.parametrize("how", ["ends", "interrupted"])
 def test_a_card_is_put_back(how: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    Path(tmp_path, "says.py").write_text("import os; print(os.environ['NETIF'], flush=True)")
+    # In one piece: with PYTHONUNBUFFERED print() writes the end of the line apart.
+    Path(tmp_path, "says.py").write_text("import os; os.write(1, os.environb[b'NETIF'] + b'\\n')")
     back: list[tested.Tested] = []
     card = tested.Tested("a card", {"NETIF": "eth9", "PYTHONPATH": str(tmp_path)})
     monkeypatch.setattr(host_card, "named", lambda _options: card)
