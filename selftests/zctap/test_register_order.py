@@ -126,10 +126,8 @@ TRIPLES: list[Several] = [some for some in itertools.combinations(RANKED, 3) if 
 OMITTED = {"off-the-page", "taken", "bound-queue", "other-driver"}
 
 
-ONES = [f"REG-{number}" for number in (1, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 21)]
-
-
-@contract("REG-23", *ONES)
+@contract("REG-23", "REG-1", "REG-3", "REG-4", "REG-5", "REG-6", "REG-7", "REG-8")
+@contract("REG-10", "REG-11", "REG-12", "REG-13", "REG-14", "REG-21")
 def test_each_cause_alone(bench: Bench) -> None:
     """Each fault by itself has its errno: so the combinations show an order, and no accident."""
     assert wrong(bench, [(cause,) for cause in CAUSES]) == []
