@@ -52,14 +52,14 @@ class Attempt:
     met: list[str] = field(default_factory=list)  # of one apart: the tests that saw nothing
 
     @property
-    def killed(self) -> bool:
-        """Whether a test has noticed that had the guest as it should be."""
-        return any(not kill.after for kill in self.kills)
+    def first(self) -> list[Kill]:
+        """The kills by tests that had their guest as it should be."""
+        return [kill for kill in self.kills if not kill.after]
 
     @property
     def weight(self) -> int:
         """How much it says about the mutant."""
-        return 2 if self.killed else 0 if self.apart else 1
+        return 2 if self.first else 0 if self.apart else 1
 
     def valid(self, key: str, suite: Suite) -> Attempt | None:
         """Return what it says that a run would say now; None if that is nothing.
@@ -78,7 +78,7 @@ class Attempt:
         kills = [kill for kill in self.kills if same(kill.test)]
         met = [test for test in self.met if same(test)]
         now = replace(self, kills=kills, met=met)
-        return now if now.killed or (self.apart and (kills or met)) else None
+        return now if now.first or (self.apart and (kills or met)) else None
 
 
 class Log:

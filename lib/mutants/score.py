@@ -24,15 +24,14 @@ class Row:
         """Say it in a word."""
         if not self.attempt or not self.attempt.weight:
             return "not run"
-        if self.attempt.killed:
+        if self.attempt.first:
             return "killed"
         return "so far" if self.attempt.so_far else "survived"
 
     @property
     def by(self) -> Kill | None:
         """The first test that noticed."""
-        kills = self.attempt.kills if self.attempt else []
-        return next((kill for kill in kills if not kill.after), None)
+        return next(iter(self.attempt.first), None) if self.attempt else None
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,7 @@ class Score:
                 continue
             for clause in row.mutant.contract:
                 ids = found.setdefault(clause, [])
-                kills = (kill for kill in row.attempt.kills if not kill.after)
-                if any(clause in self._shown_by(kill.test) for kill in kills):
+                if any(clause in self._shown_by(kill.test) for kill in row.attempt.first):
                     ids.append(row.mutant.id)
         return dict(sorted(found.items(), key=lambda item: _order(item[0])))
 

@@ -166,5 +166,6 @@ def test_stream_goes_on(no_heads: NoHeads, station: Station, family: int) -> Non
     # Behind a hole the kernel may copy what waits: only now nothing is missing.
     zero_copy = flow.tally.zero_copy
     flow.transfer(30_000)
-    assert flow.tally.zero_copy > zero_copy, f"nothing in the region: {flow.tally}"
+    last = flow.tally.zero_copy - zero_copy
+    assert last > 15_000, f"{last} of the last 30000 bytes in the region: {flow.tally}"
     station.at_rest()

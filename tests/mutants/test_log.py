@@ -71,9 +71,9 @@ def test_who_failed_after_another_is_no_kill_without_it(tmp_path: Path):
     log = Log(tmp_path / "log")
     log.add(replace(LIVES, apart=True, kills=[KILL, second]))
     changed = Suite("shared", {"test_a.py": "2", "test_b.py": "2"})
-    assert log.latest({"m": "key"}, SUITE)["m"].killed
+    assert log.latest({"m": "key"}, SUITE)["m"].first == [KILL]
     found = log.latest({"m": "key"}, changed)["m"]
-    assert (found.killed, found.weight, found.kills) == (False, 0, [second])
+    assert (found.first, found.weight, found.kills) == ([], 0, [second])
     # Not survived either: whoever else would have failed has not been asked.
     assert not replace(LIVES, kills=[KILL, second]).valid("key", changed)
     first = replace(second, after=False)
