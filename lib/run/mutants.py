@@ -272,7 +272,8 @@ class Campaign:
         found = Score(self._rows(), self.tests)
         if self.options.full:
             idle = self._idle(self.mutants, self.tests)
-            found = replace(found, idle=idle.idle, unasked=idle.unasked)
+            # Sorted, as the baseline's order is random: two runs that find the same say the same.
+            found = replace(found, idle=sorted(idle.idle), unasked=sorted(idle.unasked))
         rows = found.survivors if self.options.survivors else found.rows
         for line in score.table(rows):
             print(clean(line))

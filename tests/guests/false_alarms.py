@@ -5,7 +5,7 @@
 Usage: tests/guests/false_alarms.py RUNS [--load] [ARGUMENT...], in the runner's virtual
 environment. What else is given goes to run_tests.py: `--profile debug`, `-j 1`, tests. With --load
 as many processes as there are processors do nothing else meanwhile, as fast as they can. A line a
-run, with what failed; exit status 0 if nothing ever did.
+run, with what failed; exit status 0 if nothing ever did, 2 for bad usage, or no kernel to test.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ def load(on: bool) -> Iterator[None]:
             process.kill()
 
 
-def whole_run(seed: int, arguments: list[str]) -> tuple[bool, str]:
-    """Run the suite; return whether all is well, and what it comes to."""
+def whole_run(seed: int, arguments: list[str]) -> tuple[int, str]:
+    """Run the suite; return its exit status, and what it comes to."""
     command = [sys.executable, str(ROOT / "run_tests.py"), "--seed", str(seed), *arguments]
     run = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     lines = (run.stdout + run.stderr).splitlines()
     failures = [line for line in lines if line.startswith("failed: ")]
     fallback = lines[-1] if lines else "it said nothing"
     summary = next((line for line in reversed(lines) if " passed" in line), fallback)
-    return run.returncode == 0, "; ".join([summary, *failures])
+    return run.returncode, "; ".join([summary, *failures])
 
 
 def main() -> int:
@@ -64,10 +64,13 @@ def main() -> int:
     with load(options.load):
         for number in range(1, options.runs + 1):
             seed, began = random.getrandbits(31), time.strftime("%H:%M:%S")
-            good, what = whole_run(seed, arguments)
-            bad += not good
+            status, what = whole_run(seed, arguments)
+            if status == 2:  # bad usage, or no kernel: it would be the same each time
+                print(what, file=sys.stderr)
+                return 2
+            bad += bool(status)
             print(
-                f"{number} {began} seed {seed}: {'' if good else 'NOT GREEN: '}{what}", flush=True
+                f"{number} {began} seed {seed}: {'NOT GREEN: ' if status else ''}{what}", flush=True
             )
     print(f"{bad} of {options.runs} runs not green")
     return int(bool(bad))
