@@ -29,6 +29,8 @@ def _files(tree: Path) -> list[str]:
     found = []
     for where, directories, names in os.walk(tree):
         below = os.path.relpath(where, tree)
+        # As scripts/dtc/include-prefixes has them.
+        names += [name for name in directories if os.path.islink(os.path.join(where, name))]
         directories[:] = [
             name
             for name in directories
@@ -56,11 +58,38 @@ def sync(tree: Path, copy: Path) -> None:
     for name in _files(tree):
         status = os.lstat(tree / name)
         now[name] = [status.st_size, status.st_mtime_ns]
-        if name not in series_owns and before.get(name) != now[name]:
-            _copy(tree / name, copy / name)
+    # First what is gone: a directory may stand now where a file was, or a link.
     for name in before.keys() - now.keys() - series_owns:
-        (copy / name).unlink(missing_ok=True)
+        if not _in_the_way(copy, name) and not _is_directory(copy / name):
+            (copy / name).unlink(missing_ok=True)
+    for name in now:
+        if name not in series_owns and before.get(name) != now[name]:
+            _make_way(copy, name)
+            _copy(tree / name, copy / name)
     patches.write_if_different(manifest, json.dumps(now).encode())
+
+
+def _is_directory(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _in_the_way(copy: Path, name: str) -> Path | None:
+    """Return the file or link that stands in the copy where the directory of a name has to be.
+
+    Whoever went on by such a link would come out of the copy, perhaps in the user's tree.
+    """
+    for parent in reversed(Path(name).parents[:-1]):
+        if os.path.lexists(copy / parent) and not _is_directory(copy / parent):
+            return copy / parent
+    return None
+
+
+def _make_way(copy: Path, name: str) -> None:
+    """Remove what was something else under this name, or above it."""
+    if found := _in_the_way(copy, name):
+        found.unlink()
+    if _is_directory(copy / name):
+        shutil.rmtree(copy / name)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -70,5 +99,7 @@ def _copy(source: Path, target: Path) -> None:
         target.unlink(missing_ok=True)
         target.symlink_to(os.readlink(source))
     elif source.is_file():
+        if target.is_symlink():
+            target.unlink()
         patches.write_if_different(target, source.read_bytes())
         shutil.copymode(source, target)

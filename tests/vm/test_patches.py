@@ -2,6 +2,7 @@
 """The series on a tree: what is written, what is left alone, what comes back."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,47 @@ def test_mirror_follows_the_tree_and_leaves_it_alone(tree: Path, tmp_path: Path)
     (tree / "b.c").unlink()
     mirror.sync(tree, copy)
     assert not (copy / "b.c").exists()
+
+
+@pytest.mark.parametrize("after", ["file", "link", "directory"])
+@pytest.mark.parametrize("before", ["file", "link", "directory"])
+@pytest.mark.parametrize("killed", [False, True])
+def test_mirror_follows_what_becomes_something_else(
+    tree: Path, tmp_path: Path, before: str, after: str, killed: bool
+):
+    copy, outside, name = tmp_path / "copy", tmp_path / "outside", tree / "name"
+    outside.mkdir()
+    (outside / "x.c").write_text("not ours")
+
+    def become(what: str) -> None:
+        if what == "file":
+            name.write_text("a file")
+        elif what == "link":
+            name.symlink_to(outside)
+        else:
+            name.mkdir()
+            (name / "x.c").write_text("below")
+
+    become(before)
+    mirror.sync(tree, copy)
+    manifest = tmp_path / "copy.files.json"
+    known = manifest.read_bytes()
+    if name.is_dir() and not name.is_symlink():
+        shutil.rmtree(name)
+    else:
+        name.unlink()
+    become(after)
+    mirror.sync(tree, copy)
+    if killed:  # before it had written down what it did
+        manifest.write_bytes(known)
+        mirror.sync(tree, copy)
+    assert (outside / "x.c").read_text() == "not ours"
+    found = copy / "name"
+    assert found.is_symlink() == (after == "link")
+    assert found.is_file() == (after == "file")
+    assert {path.name for path in outside.iterdir()} == {"x.c"}
+    if after == "directory":
+        assert (found / "x.c").read_text() == "below"
 
 
 def test_copy_of_a_tree_leaves_the_trees_originals_alone(tree: Path, tmp_path: Path):
