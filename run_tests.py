@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """One command: prepare a kernel and a guest, run the suite there, print KTAP on stdout.
 
-Exit status: 0 all good, 1 a test failed, 2 bad usage or environment, 4 everything skipped; with
---bisect-run 125 instead of 2 and 4.
+Exit status: 0 all good, 1 a test failed, 2 bad usage or environment, or nobody to report to, 4
+everything skipped; with --bisect-run 125 instead of 2 and 4.
 Until it has replaced itself by the interpreter of its own virtual environment, this uses
 nothing but the standard library.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from lib.run import streams
 from lib.run.ending import catch_signals, unexpected
 from lib.run.options import Options, parse
 from lib.setup import host, venv
@@ -72,7 +73,8 @@ def main(argv: list[str]) -> int:
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         os.environ.pop(name, None)
     try:
-        status = attempt(argv)
+        streams.make_sure()
+        status = streams.written_out(attempt(argv))
     except Exception:
         # Not even stderr can be written to. Python's own 1 would be a verdict on the kernel.
         status = 2
@@ -99,14 +101,13 @@ def attempt(argv: list[str]) -> int:
         print("run_tests.py: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # Whoever read the KTAP has gone; so do we.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read what this prints has gone; so do we.
         return 2
     except OSError as err:
         if err.errno in _THE_DISKS and err.filename:
             said = f"{err.filename}: {err.strerror}"
         elif err.errno == errno.ENOSPC:
-            said = f"{err.strerror}, perhaps in {cache.root()}"
+            said = f"{err.strerror}, in {cache.root()} or where stdout goes"
         else:
             said = unexpected(err)
         print(f"run_tests.py: {said}", file=sys.stderr)

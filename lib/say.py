@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Everything that is not a verdict goes to stderr, one flushed line at a time."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 
@@ -12,7 +13,9 @@ def say(line: str) -> None:
     if _instead:
         _instead(line)
     else:
-        print(line, file=sys.stderr, flush=True)
+        # The terminal may be gone, and what has to be put back is to be put back all the same.
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr, flush=True)
 
 
 def say_by(printer: Callable[[str], None] | None) -> None:

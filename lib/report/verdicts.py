@@ -17,7 +17,7 @@ from pathlib import Path
 from lib.report.model import Result
 
 # Never ran: their last verdict is still the one before.
-DID_NOT_RUN = ("not run", "interrupted")
+DID_NOT_RUN = ("not run", "interrupted", "no guest")
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,13 @@ BUG = "a bug of this runner"
 
 
 def catch_signals() -> None:
-    """Have SIGINT and SIGTERM raise KeyboardInterrupt."""
+    """Have SIGINT, SIGTERM and SIGHUP raise KeyboardInterrupt."""
     # SIGINT, too: a shell's background job is started with that ignored.
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _terminated)
+    # The terminal, or the connection, is gone. nohup(1) wants nothing to come of it.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _terminated)
 
 
 def _terminated(signum: int, frame: object) -> NoReturn:

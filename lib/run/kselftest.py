@@ -12,12 +12,12 @@ import importlib.util
 import os
 import platform
 import signal
-import sys
 import time
 
 from lib.report.ktap import clean
+from lib.run import streams
 from lib.run.ending import catch_signals, unexpected
-from lib.run.options import Options, Parser
+from lib.run.options import Options, Parser, deadline
 from lib.setup import host, venv
 from lib.trouble import Trouble
 from lib.vm import cache
@@ -44,7 +44,13 @@ class Skip(Exception):
 
 def main(program: str, argv: list[str]) -> int:
     """Run the suite and return the exit status; `program` is the path it was started by."""
+    streams.make_sure()
     catch_signals()
+    status = streams.written_out(_attempt(program, argv))
+    return FAIL if status not in (0, SKIP, 128 + signal.SIGINT) else status
+
+
+def _attempt(program: str, argv: list[str]) -> int:
     try:
         given = _parser().parse_args(argv)
         if not given.list:
@@ -61,7 +67,6 @@ def main(program: str, argv: list[str]) -> int:
         print("# interrupted", flush=True)
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAIL
     except Exception as err:
         return _bail_out(unexpected(err))
@@ -80,7 +85,7 @@ def _parser() -> Parser:
     add("paths", nargs="*", metavar="path", help="tests to run: files, or pytest ids (all)")
     add("-k", dest="keyword", metavar="EXPR", help="only tests that match, as in pytest")
     add("--seed", type=int, metavar="N", help="of the tests' order and all they draw")
-    add("--timeout", type=float, metavar="S", help="a test's deadline in seconds")
+    add("--timeout", type=deadline, metavar="S", help="a test's deadline in seconds")
     add("--install", action="store_true", help="install Python packages that are missing")
     add("--list", action="store_true", help="print the names of the tests, and run none")
     return parser
@@ -126,10 +131,9 @@ def _run(given: argparse.Namespace) -> int:
         print("\n".join(sorted(known.named(options))))
         return 0
     try:
-        status = on_host.run(options, time.monotonic(), totals=True)
+        # 2: a file could not be written, as is on stderr.
+        return on_host.run(options, time.monotonic(), totals=True)
     except NoStart as err:
         for line in err.output.decode(errors="replace").splitlines()[-40:]:
             print(f"# {clean(line)}")
         raise
-    # 2: a file could not be written, as is on stderr.
-    return FAIL if status not in (0, SKIP) else status

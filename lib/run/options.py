@@ -103,7 +103,7 @@ class Parser(argparse.ArgumentParser):
         raise Trouble(f"{message} (see --help)")
 
 
-def _deadline(word: str) -> float:
+def deadline(word: str) -> float:
     """Return a number of seconds that one can wait."""
     seconds = float(word)
     if not 0 < seconds < 1e6:
@@ -135,7 +135,7 @@ def parse(argv: list[str]) -> Options:
     add("-k", dest="keyword", metavar="EXPR", help="only tests that match, as in pytest")
     add("-m", dest="markers", metavar="EXPR", help="only tests with such markers, as in pytest")
     add("--seed", type=int, metavar="N", help="of the tests' order and all they draw")
-    add("--timeout", type=_deadline, metavar="S", help="a test's deadline in seconds")
+    add("--timeout", type=deadline, metavar="S", help="a test's deadline in seconds")
     add("-j", dest="jobs", type=int, metavar="N", help="guests at once (one a processor)")
     add(
         "--coverage",

@@ -6,10 +6,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import TextIO, cast
 
 from lib.report.ktap import Writer, clean
 from lib.report.model import GOOD, Result, Run, module_of
+from lib.report.verdicts import DID_NOT_RUN
 from lib.run.eventfile import EventFile
+from lib.run.streams import Report, Unwritable, complain
 from lib.run.view import View
 from lib.say import say
 from lib.trouble import Trouble
@@ -44,7 +47,8 @@ class Supervisor:
         self._keep = keep
         self._events = events or EventFile(None)
         self._view = view or View({})
-        self._writer = Writer(self._view.out)
+        self._out = Report(self._view.out)
+        self._writer = Writer(cast(TextIO, self._out))
         self._notes = notes
         self._started = started
         self._modules = list(modules or [])
@@ -61,12 +65,15 @@ class Supervisor:
     def over(self, work: Callable[[], None]) -> int:
         """Do the work, close the report whatever happens, return the exit status.
 
-        Raises Trouble if there was no test.
+        Work of which nobody gets to see a report ends, and what is known by then counts. Raises
+        Trouble if there was no test.
         """
         try:
             work()
             if not self.run.tests:
                 raise Trouble("no test matches what was asked for")
+        except Unwritable:
+            pass
         except BaseException as err:
             # What has been seen so far is worth as much as ever.
             if self.run.tests or isinstance(err, KeyboardInterrupt):
@@ -147,6 +154,7 @@ class Supervisor:
     def finish(self) -> int:
         """Close the report and return the exit status."""
         with self._lock:
+            self._out.closing = True
             if not self._begun:
                 self._begin()
             # None should be: each session sees to its own.
@@ -171,6 +179,10 @@ class Supervisor:
             say(f"{self.run.summary()} in {seconds:.1f} s")
             status = self.run.exit_status()
             good = all(written) and not self._events.broken
+            if self._out.error:
+                complain(self._out.error)
+                outcomes = {result.outcome for result in self.run.results.values()}
+                return 1 if outcomes - {*GOOD, "skipped", *DID_NOT_RUN} else 2
             # A failed test is worth more to who asks than a file that is not there.
             return status if good or status == 1 else 2
 

@@ -86,7 +86,7 @@ def test_paths_may_follow_options(tmp_path: Path):
         (["--wat"], "unrecognized arguments: --wat"),
         (["--seed", "x"], "invalid int value"),
         (["--bisect"], "unrecognized arguments: --bisect"),
-        *((["--timeout", word], "invalid _deadline value") for word in ("inf", "nan", "-1", "0")),
+        *((["--timeout", word], "invalid deadline value") for word in ("inf", "nan", "-1", "0")),
         (["--tree", "/", "--kernel", "/x"], "exclude each other"),
         (["--host", "--tree", "/"], "exclude each other"),
         (["--debian", "6.1", "--kernel", "/x"], "exclude each other"),

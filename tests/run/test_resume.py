@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Whatever becomes of the pytests of a run, each test gets one verdict, and the rest goes on."""
 
+import errno
+import io
 import json
+import os
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -48,12 +52,12 @@ def send(session: Session, **fields: object) -> None:
     session.feed(json.dumps(fields).encode() + b"\n")
 
 
-def whole(session: Session, tests: list[str]) -> Ended:
+def whole(session: Session, tests: list[str], failing: str = "") -> Ended:
     """A pytest that runs all it is told to."""
     send(session, ev="session", tests=tests)
     for test in tests:
         send(session, ev="start", id=test)
-        send(session, ev="result", id=test, outcome="passed")
+        send(session, ev="result", id=test, outcome="failed" if test == failing else "passed")
     send(session, ev="end", exitstatus=0)
     return DONE
 
@@ -128,6 +132,31 @@ def test_what_was_seen_is_reported_whatever_happens(capsys: pytest.CaptureFixtur
     lines = capsys.readouterr().out.splitlines()
     assert "  ok 2 b" in lines
     assert lines[-1] == "not ok 1 m.py"
+
+
+@pytest.mark.parametrize("kind", [errno.EPIPE, errno.ENOSPC])
+@pytest.mark.parametrize(("failing", "status"), [("", 2), ("m.py::a", 1)])
+def test_run_that_nobody_sees_ends_with_what_is_known(
+    kind: int, failing: str, status: int, monkeypatch: pytest.MonkeyPatch
+):
+    class Out(io.StringIO):
+        def write(self, text: str) -> int:
+            if " 2 b" in text:
+                raise OSError(kind, os.strerror(kind))
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stdout", Out())
+    kept: list[Run] = []
+    runs = Runs(lambda session, tests: whole(session, tests, failing))
+    runs.supervisor = Supervisor([], 0.0, [kept.append])
+
+    def work() -> None:
+        run_all(runs.attempt, runs.session, ["m.py"])
+
+    assert runs.supervisor.over(work) == status
+    found = outcomes(kept[0])
+    assert found.pop("m.py::a") == ("failed" if failing else "passed")
+    assert found == {"m.py::b": "passed", "m.py::c": "not run"}
 
 
 def test_each_loss_takes_a_test_with_it():
