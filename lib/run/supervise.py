@@ -16,6 +16,7 @@ from lib.run.streams import Report, Unwritable, complain
 from lib.run.view import View
 from lib.say import say
 from lib.trouble import Trouble
+from lib.zctap.probe import NO_ZCTAP
 
 
 class Supervisor:
@@ -84,7 +85,15 @@ class Supervisor:
         status = self.finish()
         if status == 1 and self._bisecting and not self.run.speaks_against_the_kernel():
             raise Trouble("what went wrong is not the kernel's doing: no verdict")
+        # That the rest passes is no "good": the commit is older, or of another branch.
+        if status == 0 and self._bisecting and self._without_zctap():
+            raise Trouble(f"{NO_ZCTAP}: no verdict")
         return status
+
+    def _without_zctap(self) -> int:
+        """Return how many tests were skipped for want of zctap."""
+        results = self.run.results.values()
+        return sum(one.outcome == "skipped" and NO_ZCTAP in one.reason for one in results)
 
     def heard(self, session: str, line: bytes) -> None:
         """Keep a line of an event channel, with the name of its session."""
@@ -172,6 +181,10 @@ class Supervisor:
             for result in self.run.results.values():
                 if result.outcome not in (*GOOD, "skipped"):
                     say(f"{result.outcome}: {clean(result.id)}")
+            if untested := self._without_zctap():
+                # All good, then, but nobody should take it for what it is not.
+                say(f"{NO_ZCTAP}: {untested} tests skipped")
+                self._writer.note(f"{NO_ZCTAP}: {untested} tests skipped")
             if self._totals:
                 self._writer.note(self.run.totals())
             written = [self._kept(keep) for keep in self._keep]

@@ -24,6 +24,9 @@ _UNREGISTER = "IORING_UNREGISTER_IFQ"
 _TABLE = {_RECV_ZC: 49, _REGISTER: 26, _UNREGISTER: 27}
 
 
+NO_ZCTAP = "no zctap in this kernel"
+
+
 class NoZctap(Exception):
     """This kernel has no zctap; the text says why that is known."""
 
@@ -80,7 +83,7 @@ def look(header: Path | None = None, btf: Path = BTF, debugfs: Path = DEBUGFS) -
         version = (debugfs / "version").read_text().strip()
     except OSError as error:
         reasons.append(f"{debugfs}/version: {error.strerror}")
-        raise NoZctap("no zctap in this kernel: " + "; ".join(reasons)) from None
+        raise NoZctap(f"{NO_ZCTAP}: {'; '.join(reasons)}") from None
     return Zctap(
         _TABLE[_RECV_ZC],
         _TABLE[_REGISTER],

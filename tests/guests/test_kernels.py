@@ -66,6 +66,16 @@ def test_stock_kernel_tests_what_it_can(runner: Runner, package: debian.Unpacked
     assert set(found.verdicts.values()) == {"ok", "skip"}
 
 
+def test_kernel_without_zctap_is_not_good_for_a_bisection(runner: Runner, package: debian.Unpacked):
+    modules = [f"selftests/zctap/{name}.py" for name in ("test_ring_buffers", "test_zero_copy")]
+    assert package.image.is_file()
+    found = runner(NOTHING, "--debian", "6.1", "--bisect-run", *modules)
+    assert found.status == 125, found.said
+    assert found.said.splitlines()[-1] == "run_tests.py: no zctap in this kernel: no verdict"
+    # What is asked for may need none.
+    assert runner(NOTHING, "--debian", "6.1", "--bisect-run", modules[0]).status == 0
+
+
 def test_restored_modular_guest_has_its_modules(runner: Runner, package: debian.Unpacked):
     text = "def test_it():\n    assert '/usr/lib/modules ' in open('/proc/mounts').read()\n"
     found = runner(text, "--debian", "6.1")

@@ -159,6 +159,34 @@ def test_run_that_nobody_sees_ends_with_what_is_known(
     assert found == {"m.py::b": "passed", "m.py::c": "not run"}
 
 
+@pytest.mark.parametrize("reason", ["no zctap in this kernel: why", "no fault injection"])
+@pytest.mark.parametrize("bisecting", [False, True])
+def test_kernel_without_zctap_is_not_good(
+    reason: str, bisecting: bool, capsys: pytest.CaptureFixture[str]
+):
+    supervisor = Supervisor([], 0.0, bisecting=bisecting)
+
+    def work() -> None:
+        session = Session(supervisor, "guest-1", 60)
+        send(session, ev="session", tests=TESTS[:2])
+        send(session, ev="start", id="m.py::a")
+        send(session, ev="result", id="m.py::a", outcome="passed")
+        send(session, ev="start", id="m.py::b")
+        send(session, ev="result", id="m.py::b", outcome="skipped", reason=reason)
+        send(session, ev="end", exitstatus=0)
+        session.end()
+
+    if bisecting and "zctap" in reason:
+        with pytest.raises(Trouble, match="no zctap in this kernel: no verdict"):
+            supervisor.over(work)
+    else:
+        assert supervisor.over(work) == 0
+    printed = capsys.readouterr()
+    expected = 1 if "zctap" in reason else 0
+    for text in printed:
+        assert text.count("no zctap in this kernel: 1 tests skipped") == expected
+
+
 def test_each_loss_takes_a_test_with_it():
     runs = Runs(dies_in("m.py::a"), lost_early)
     assert outcomes(runs.go()) == dict.fromkeys(TESTS, "crashed")
