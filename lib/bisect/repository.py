@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,14 @@ class Clone:
         """Open it, or make it. Raises Trouble."""
         self.path = path
         if not (path / ".git" / "HEAD").is_file():
+            # Half of a clone would pass for one.
+            new = path.with_name(f"{path.name}.new")
+            shutil.rmtree(new, ignore_errors=True)
             # A hook of the user's templates has no business here.
-            run(["git", "clone", "-q", "--shared", "--no-checkout", "--template=", origin, path])
+            run(["git", "clone", "-q", "--shared", "--no-checkout", "--template=", origin, new])
+            new.rename(path)
+        # Of a git that was killed: nobody else works here, as whoever does holds a lock.
+        (path / ".git" / "index.lock").unlink(missing_ok=True)
 
     def _git(self, *words: str) -> str:
         return run(["git", "-C", self.path, *words], deadline=1800).decode(errors="replace")

@@ -71,14 +71,29 @@ def install(packages: list[str]) -> None:
     command = ["apt-get", "-q", "-y", "--no-install-recommends", "install", *packages]
     for step in (["apt-get", "-q", "update"], command):
         # An update may fail for a source that has nothing to do with us.
-        done = subprocess.run(
-            step,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-    if done.returncode:
-        raise Trouble(f"apt-get install {names} failed: {done.stdout.strip().splitlines()[-1]}")
+        status, said = _to_its_end(step, environment)
+    if status:
+        last = said.strip().splitlines()[-1:] or [f"exit status {status}"]
+        raise Trouble(f"apt-get install {names} failed: {last[0]}")
+
+
+def _to_its_end(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Run a command that nobody should stop halfway; return its exit status and what it said."""
+    # In a session of its own, as a terminal's ^C is for all of a group.
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            said, _ = process.communicate()
+        except KeyboardInterrupt:
+            say(f"setup: interrupted; {command[0]} goes on to its end first")
+            process.communicate()
+            raise
+    return process.returncode, said

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from lib.trouble import Trouble
 
+_TIDYING = 5.0  # s
+
 
 def mortal(signal: str) -> list[str]:
     """Return what to put before a command: it gets that signal when the thread that starts it ends.
@@ -36,20 +38,35 @@ def run(
     words = [str(word) for word in argv]
     shown = shlex.join(words)
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             words,
             cwd=cwd,
             env={**os.environ, **(env or {})},
-            input=stdin if stdin is not None else b"",
-            capture_output=True,
-            timeout=deadline,
-            check=False,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
     except FileNotFoundError as err:
         raise Trouble(f"{words[0]} is not installed (wanted for: {shown})") from err
-    except subprocess.TimeoutExpired as err:
-        raise Trouble(f"no end after {deadline:.0f} s: {shown}") from err
-    if done.returncode:
-        said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        raise Trouble(f"exit status {done.returncode} from: {shown}: {' | '.join(said[-4:])}")
-    return done.stdout
+    with process:
+        try:
+            stdout, stderr = process.communicate(stdin or b"", deadline)
+        except subprocess.TimeoutExpired as err:
+            _end(process)
+            raise Trouble(f"no end after {deadline:.0f} s: {shown}") from err
+        except BaseException:
+            _end(process)
+            raise
+    if process.returncode:
+        said = (stderr or stdout).decode(errors="replace").strip().splitlines()
+        raise Trouble(f"exit status {process.returncode} from: {shown}: {' | '.join(said[-4:])}")
+    return stdout
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a command; it may tidy up first, as git does with its locks."""
+    process.terminate()
+    try:
+        process.wait(_TIDYING)
+    except subprocess.TimeoutExpired:
+        process.kill()

@@ -3,10 +3,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,22 @@ def test_interrupted_bisection_goes_on(
     assert "commit 20: bad" in capsys.readouterr().out
     # The ends and the steps before were not judged again.
     assert len(set(suite.judged)) == len(suite.judged) > len(before) == 4
+
+
+@pytest.mark.parametrize("left", ["lock", "clone"])
+def test_bisection_goes_on_after_a_git_that_was_killed(
+    tree: Tree, left: str, capsys: pytest.CaptureFixture[str]
+):
+    tree.add("good", "good", "bad")
+    assert bisect.run(tree.options()) == 0
+    (clone,) = cache.folder("bisect").glob("*/tree")
+    if left == "lock":
+        (clone / ".git" / "index.lock").touch()
+    else:
+        clone.rename(clone.with_name("tree.new"))
+        shutil.rmtree(clone.with_name("tree.new") / ".git" / "objects")
+    assert bisect.run(replace(tree.options(), seed=7)) == 0  # another one, in the same clone
+    assert capsys.readouterr().out.count("first bad commit: ") == 2
 
 
 def test_bisections_of_a_tree_share_a_clone_and_do_not_meet(
