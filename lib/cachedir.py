@@ -10,10 +10,14 @@ from lib.trouble import Trouble
 
 
 def root() -> Path:
-    """Return the cache's directory, which need not exist yet."""
+    """Return the cache's directory, which need not exist yet. Raises Trouble."""
     base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        place = Path(base) if base else Path.home() / ".cache"
+    except RuntimeError as err:
+        raise Trouble("no home directory is known: set HOME, or XDG_CACHE_HOME") from err
     # Absolute, as Python tells where its virtual environment is.
-    return Path(os.path.abspath(base) if base else Path.home() / ".cache") / "zctap-selftests"
+    return Path(os.path.abspath(place)) / "zctap-selftests"
 
 
 def folder(*names: str) -> Path:

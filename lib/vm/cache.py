@@ -23,14 +23,15 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lib.cachedir import folder, root
 from lib.say import say
 from lib.trouble import Trouble
 
-__all__ = ["GIB", "entry", "folder", "key_of", "lock", "need_space", "prune"]
+__all__ = ["GIB", "entry", "folder", "key_of", "lock", "mine", "need_space", "prune"]
 __all__ += ["publish", "root", "scratch", "sweep", "used"]
 
 GIB = 1 << 30
@@ -87,8 +88,8 @@ def publish(kind: str, key: str) -> Iterator[Path]:
     meantime theirs stays: same key, same content. Raises Trouble when the disk fills up.
     """
     target = folder(kind) / key
-    # mkdtemp's name ends up in no entry; the pid in it lets sweep() judge it.
-    staging = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=folder("tmp")))
+    # mkdtemp's name ends up in no entry; sweep() judges by it.
+    staging = Path(tempfile.mkdtemp(prefix=f"{_owner()}-", dir=folder("tmp")))
     try:
         yield staging
         staging.chmod(0o755)
@@ -107,22 +108,37 @@ def publish(kind: str, key: str) -> Iterator[Path]:
 
 def scratch() -> tempfile.TemporaryDirectory[str]:
     """Return a directory for a while; should this process be killed, sweep() removes it."""
-    return tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=folder("tmp"))
+    return tempfile.TemporaryDirectory(prefix=f"{_owner()}-", dir=folder("tmp"))
+
+
+def _place() -> str:
+    """Return what a pid is one of: a machine, or a container. A home may be shared by several."""
+    return key_of(os.uname().nodename, os.readlink("/proc/self/ns/pid"))[:8]
+
+
+def _owner() -> str:
+    return f"{os.getpid()}-{_place()}"
+
+
+def mine(what: str) -> Path:
+    """Return a name in tmp/ for what this process makes there; sweep() may remove it later."""
+    return folder("tmp") / f"{_owner()}-{what}"
 
 
 def sweep() -> None:
-    """Remove what killed runs left in tmp/: directories whose owner is gone."""
+    """Remove what killed runs of this machine left in tmp/: directories whose owner is gone."""
     tmp = root() / "tmp"
     if not tmp.is_dir():
         return
     for path in tmp.iterdir():
-        pid = path.name.split("-", 1)[0]
-        if pid.isdigit() and not Path("/proc", pid).exists():
+        pid, _, rest = path.name.partition("-")
+        gone = pid.isdigit() and not Path("/proc", pid).exists()
+        if gone and rest.startswith(f"{_place()}-"):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def prune(kind: str, keep: int) -> None:
-    """Keep the `keep` entries or files of `kind` that were used last."""
+def prune(kind: str, keep: int, spare: Callable[[Path], bool] = lambda _path: False) -> None:
+    """Keep the `keep` entries or files of `kind` that were used last, and those to `spare`."""
     where = root() / kind
     if not where.is_dir():
         return
@@ -130,8 +146,12 @@ def prune(kind: str, keep: int) -> None:
     for path in where.iterdir():
         # Others prune, too: guests are started side by side.
         with contextlib.suppress(FileNotFoundError):
-            used[path] = path.stat().st_mtime
+            time_of_use = path.stat().st_mtime
+            # Of the future, by a clock that has been set back: it would outlive all that is new.
+            used[path] = time_of_use if time_of_use < time.time() + 60 else 0.0
     for path in sorted(used, key=lambda path: (used[path], path.name), reverse=True)[keep:]:
+        if spare(path):
+            continue
         if path.is_dir():
             _remove(path)
         else:

@@ -103,7 +103,10 @@ def kept(image: Path) -> Path:
         with cache.publish("given", key) as staging:
             (staging / "bzImage").write_bytes(data)
         cache.prune("given", keep=4)
-    return cache.folder("given", key) / "bzImage"
+    found = cache.entry("given", key)
+    if not found:
+        raise Trouble(f"the copy of {image} vanished from {cache.root()}")
+    return found / "bzImage"
 
 
 def release(image: Path) -> str:

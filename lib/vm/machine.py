@@ -112,7 +112,8 @@ class Machine:
         for name, path in (("root", self.root), ("agent", agent), ("modules", self.modules)):
             if not path:
                 continue
-            words += ["-drive", f"id={name},file={path},format=raw,if=none,readonly=on"]
+            file = f"file={escaped(path)}"
+            words += ["-drive", f"id={name},{file},format=raw,if=none,readonly=on"]
             words += ["-device", f"virtio-blk-pci,drive={name}"]
         words += ["-device", "virtio-rng-pci"]
         if self.nic:
@@ -122,6 +123,11 @@ class Machine:
             words += ["-device", f"{self.nic},id=nic,bus=cage,netdev=card,mac={self.mac},romfile="]
         words += ["-device", "pvpanic-pci", "-action", "panic=exit-failure"]
         return words
+
+
+def escaped(path: Path) -> str:
+    """Return a path as it can be the value of one of QEMU's options."""
+    return str(path).replace(",", ",,")
 
 
 def agent_disk(where: Path) -> Path:

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from lib.trouble import Trouble
 from lib.vm import cache
 from lib.vm.command import mortal, run
-from lib.vm.machine import PORT_NAME, Machine, agent_disk
+from lib.vm.machine import PORT_NAME, Machine, agent_disk, escaped
 from lib.vm.processors import Processor, parsed
 from lib.vm.qmp import Monitor, QmpError
 from lib.vm.wire import Wire
@@ -110,7 +110,8 @@ class Qemu:
         self.wire = Wire(wire)
         self.monitor = Monitor(monitor)
         words = [*_MORTAL, PROGRAM, *machine.arguments(agent_disk(Path(self._files.name)))]
-        words += ["-chardev", f"file,id=console,path={console}", "-serial", "chardev:console"]
+        words += ["-chardev", f"file,id=console,path={escaped(console)}"]
+        words += ["-serial", "chardev:console"]
         words += ["-device", "virtio-serial-pci"]
         words += ["-chardev", f"socket,id=agent,fd={wire_end.fileno()}"]
         words += ["-device", f"virtserialport,chardev=agent,name={PORT_NAME}"]

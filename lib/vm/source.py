@@ -104,7 +104,7 @@ def _unpacked_or_new() -> tuple[str, Path]:
     if known := _unpacked():
         tree = max(known, key=lambda path: path.stat().st_mtime)
         return tree.name.removeprefix("debian-"), tree
-    fetched = cache.folder("tmp") / f"{os.getpid()}-source"
+    fetched = cache.mine("source")
     fetched.mkdir(exist_ok=True)
     try:
         package = apt.fetch([PACKAGE], fetched, dependencies=False)[0]
@@ -119,7 +119,7 @@ def _unpacked_or_new() -> tuple[str, Path]:
 def _unpack(tarball: Path, tree: Path) -> Path:
     """Unpack a source archive whose files are below one directory."""
     cache.need_space(tree.parent, _SPACE, "the kernel's source and build")
-    staging = cache.folder("tmp") / f"{os.getpid()}-unpack"
+    staging = cache.mine("unpack")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
     try:
@@ -136,12 +136,18 @@ def of_tree(tree: Path, *, with_series: bool) -> Source:
     It is built from where it is. Only to apply the series, or if it was built in place, a
     copy in the cache is used.
     """
-    tree = tree.resolve()
-    if not tree.is_dir():
+    try:
+        tree = tree.resolve()
+        there = tree.is_dir()
+    except OSError as err:
+        raise Trouble(f"--tree {tree}: {err.strerror}") from err
+    except RuntimeError as err:
+        raise Trouble(f"--tree {tree}: too many levels of symbolic links") from err
+    if not there:
         raise Trouble(f"--tree {tree}: there is no such directory")
     if not ((tree / "Kbuild").is_file() and (tree / "Kconfig").is_file()):
         raise Trouble(f"--tree {tree}: not a kernel source tree (no Kbuild, no Kconfig)")
-    name = f"tree-{tree.name}-{hashlib.sha256(str(tree).encode()).hexdigest()[:8]}"
+    name = f"tree-{tree.name}-{hashlib.sha256(os.fsencode(tree)).hexdigest()[:8]}"
     version = _version(tree)
     if not with_series and not _built_in_place(tree):
         return Source(name=name, version=version, key=None, reference=False, path=tree)

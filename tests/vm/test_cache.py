@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -66,6 +67,16 @@ def test_unwritable_cache_is_trouble(cache_root: Path):
         cache.folder("kernel")
 
 
+def test_home_may_be_relative_but_has_to_be_known(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "here")
+    assert cache.root() == Path.cwd() / "here" / ".cache" / "zctap-selftests"
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)  # of nobody
+    with pytest.raises(Trouble, match="set HOME, or XDG_CACHE_HOME"):
+        cache.root()
+
+
 def test_key_keeps_parts_apart(tmp_path: Path):
     (tmp_path / "file").write_bytes(b"c")
     assert cache.key_of("ab", "c") != cache.key_of("a", "bc")
@@ -76,10 +87,15 @@ def test_sweep_removes_what_dead_runs_left():
     tmp = cache.folder("tmp")
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    (tmp / f"{child.pid}-dead").mkdir()
-    (tmp / f"{os.getpid()}-mine").mkdir()
+    mine = cache.mine("x")
+    _, place, _ = mine.name.split("-")
+    mine.mkdir()
+    (tmp / f"{child.pid}-{place}-dead").mkdir()
+    # Of another machine that has the same home, where that pid may be alive.
+    other = tmp / f"{child.pid}-{place[::-1]}-x"
+    other.mkdir()
     cache.sweep()
-    assert [path.name for path in leftovers()] == [f"{os.getpid()}-mine"]
+    assert set(leftovers()) == {mine, other}
 
 
 def test_prune_keeps_the_latest():
@@ -90,6 +106,26 @@ def test_prune_keeps_the_latest():
     assert cache.entry("image", "k0")  # used now, so the latest
     cache.prune("image", keep=2)
     assert sorted(path.name for path in (cache.root() / "image").iterdir()) == ["k0", "k3"]
+
+
+def test_prune_keeps_what_is_new_when_the_clock_was_set_back():
+    far = time.time() + 1e6
+    for number in range(3):
+        with cache.publish("image", f"k{number}"):
+            pass
+        os.utime(cache.root() / "image" / f"k{number}", (far, far))
+    with cache.publish("image", "new"):
+        pass
+    cache.prune("image", keep=2)
+    assert cache.entry("image", "new")
+
+
+def test_prune_spares_what_it_is_told_to():
+    for number in range(4):
+        (cache.folder("log") / str(number)).touch()
+        os.utime(cache.folder("log") / str(number), (number, number))
+    cache.prune("log", 1, spare=lambda path: path.name == "0")
+    assert sorted(path.name for path in cache.folder("log").iterdir()) == ["0", "3"]
 
 
 def test_what_is_in_use_is_kept_and_nobody_else_s_files_are_touched(tmp_path: Path):
