@@ -8,6 +8,7 @@ environment, and that before the file. All that is wrong is a Trouble that says 
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Collection, Mapping
@@ -158,7 +159,7 @@ def _line(line: str, where: str) -> tuple[str, str] | None:
 def _netif(said: Said, interfaces: Collection[str] | None) -> str:
     name = said.value
     # dev_valid_name(), net/core/dev.c
-    if len(name.encode()) > 15 or name in (".", "..") or re.search(r"[\s/:\0]", name):
+    if len(os.fsencode(name)) > 15 or name in (".", "..") or re.search(r"[\s/:\0]", name):
         raise Trouble(f"{said.where}: NETIF: no name of an interface: {_shown(name)}")
     if interfaces is not None and name not in interfaces:
         there = ", ".join(sorted(interfaces))

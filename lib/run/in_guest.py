@@ -235,8 +235,14 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
             for number, share in enumerate(split)
         ]
         status = supervisor.over(partial(together, work, len(work)))
-    for line in crew.reached.report():
-        print(f"# {line}")
+    try:
+        for line in crew.reached.report():
+            print(f"# {line}")
+    except Trouble as err:
+        if status != 1:
+            raise
+        # A failed test is worth more to who asks.
+        say(f"run_tests.py: {err}")
     return status
 
 

@@ -26,12 +26,14 @@ def check(options: Options) -> None:
     """
     written = (options.events, options.junit, options.html, options.json, options.markdown)
     for path in filter(None, written):
-        there = path.exists()
         try:
+            there = path.exists()
+            if there and not (path.is_file() or path.is_dir()):
+                continue  # a pipe's reader would take this for the end
             with path.open("ab"):
                 pass
             if not there:
-                path.unlink()
+                path.resolve().unlink()  # not a link to what is not there yet
         except OSError as err:
             raise _trouble(path, err) from err
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import tempfile
+
 from lib.coverage import counters, gcov
 from lib.run.options import Options
 from lib.say import say
@@ -15,6 +17,15 @@ def check(options: Options, kernel: Kernel) -> None:
     """Raise Trouble if coverage was asked for and cannot be had."""
     if options.coverage and not kernel.notes:
         raise Trouble(f"--coverage: nothing is kept of the build of {kernel.image}")
+    if options.coverage:
+        # Whatever is found later may be worth half an hour.
+        try:
+            options.coverage.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=options.coverage):
+                pass
+        except OSError as err:
+            said = f"cannot write to {options.coverage}: {err.strerror}"
+            raise Trouble(f"--coverage: {said}") from err
 
 
 class Reached:

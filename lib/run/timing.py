@@ -16,6 +16,7 @@ from lib.run.suite import ROOT
 from lib.say import say
 from lib.trouble import Trouble
 from lib.vm import cache
+from lib.vm.command import mortal
 
 _NOTHING = "def test_nothing() -> None:\n    pass\n"
 _FIRST = re.compile(r"first result after ([\d.]+) s")
@@ -58,17 +59,21 @@ def _measure(arguments: list[str], events: Path) -> _Measured:
     """Run the command, its remarks passed on; wait for its end."""
     started, first = time.monotonic(), 0.0
     with subprocess.Popen(
-        [str(ROOT / "run_tests.py"), *arguments, "--events", str(events)],
+        [*mortal("TERM"), str(ROOT / "run_tests.py"), *arguments, "--events", str(events)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stderr
-        for line in process.stderr:
-            say(line.rstrip("\n"))
-            if found := _FIRST.search(line):
-                first = float(found[1])
+        try:
+            for line in process.stderr:
+                say(line.rstrip("\n"))
+                if found := _FIRST.search(line):
+                    first = float(found[1])
+        except KeyboardInterrupt:
+            process.terminate()
+            raise
     seconds = time.monotonic() - started
     run = replay(events.read_bytes().splitlines() if events.is_file() else [])
     if process.returncode not in (0, 1, 4):

@@ -88,7 +88,8 @@ def find(given: Path) -> Path:
 def _listing(directory: Path) -> str:
     """Return what changes when a module does: building it again gives it another time."""
     lines = []
-    for path in sorted(directory.rglob("*.ko*")):
+    # A link may lead nowhere, as weak-updates/ has them of kernels that are gone.
+    for path in sorted(path for path in directory.rglob("*.ko*") if path.exists()):
         known = path.stat()
         lines.append(f"{path.relative_to(directory)} {known.st_size} {known.st_mtime_ns}")
     return "\n".join(lines)
@@ -100,7 +101,11 @@ def _pack(directory: Path, staging: Path) -> None:
     base = staging / "base"
     copy = base / "lib" / "modules" / directory.name
     ignored = shutil.ignore_patterns("build", "source")
-    shutil.copytree(directory, copy, ignore=ignored, symlinks=True)
+    try:
+        shutil.copytree(directory, copy, ignore=ignored, symlinks=True)
+    except shutil.Error as err:
+        _, _, why = err.args[0][0]
+        raise Trouble(f"cannot copy the modules of {directory.name}: {why}") from err
     run(["depmod", "-b", base, directory.name])
     make_ext4(base / "lib" / "modules", staging / "modules.ext4")
     _make_initrd(base, directory.name, staging)

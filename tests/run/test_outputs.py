@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """The files a run leaves: there is a word about one that cannot be written before it begins."""
 
+import os
+import select
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,20 @@ def test_check_leaves_everything_as_it_was(tmp_path: Path):
     outputs.check(Options(html=tmp_path / "old.html", junit=tmp_path / "new.xml"))
     assert (tmp_path / "old.html").read_text() == "of an earlier run"
     assert [path.name for path in tmp_path.iterdir()] == ["old.html"]
+
+
+def test_check_leaves_links_and_pipes_alone(tmp_path: Path):
+    link, pipe = tmp_path / "link", tmp_path / "pipe"
+    link.symlink_to("there.xml")
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    poller = select.poll()
+    poller.register(reader)
+    outputs.check(Options(junit=link, events=pipe))
+    assert [path.name for path in tmp_path.iterdir() if path not in (link, pipe)] == []
+    assert link.is_symlink()
+    assert poller.poll(0) == []  # not even a hang-up, which a reader takes for the end
+    os.close(reader)
 
 
 @pytest.mark.parametrize("option", ["events", "junit", "html"])

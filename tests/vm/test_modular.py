@@ -64,6 +64,13 @@ def test_modules_of_another_kernel_are_refused(tmp_path: Path, directory: Path):
         modular.with_modules(kernel, directory)
 
 
+def test_a_link_to_a_module_that_is_gone(directory: Path):
+    before = modular._listing(directory)
+    (directory / "weak-updates").mkdir()
+    (directory / "weak-updates" / "x.ko").symlink_to("/lib/modules/gone/x.ko")
+    assert modular._listing(directory) == before
+
+
 def test_a_module_that_was_built_again_is_another(directory: Path):
     before = modular._listing(directory)
     (directory / "kernel" / "veth.ko").write_bytes(b"vethx")
