@@ -22,6 +22,8 @@ T = TypeVar("T")
 _PYTHON_NOMINAL, _KERNEL_NOMINAL = 0.0010, 0.0005
 # Bounds: a busy machine is never taken for a fast one, a hiccup never turns seconds into hours.
 _LEAST, _MOST = 2.0, 100.0
+# So often a condition is looked at before it counts as not come true.
+_LOOKS = 10
 # Where nobody sets ZCTAP_CEILING, see ceiling().
 _CEILING = 60.0
 
@@ -90,10 +92,12 @@ def wait_until(
     """Poll until `condition()` is true, and return its value.
 
     Raises TimeoutError naming `what` (text, or a function that says how things stand) after
-    scaled(seconds); exact: after just so many. The pauses begin at 1 ms and double up to
-    `interval`.
+    scaled(seconds), and some looks; exact: after just so many seconds. The pauses begin at 1 ms and
+    double up to `interval`.
     """
     limit = seconds if exact else scaled(seconds)
+    # A machine that was stopped has done nothing in the seconds that are gone.
+    looks = 0 if exact else _LOOKS
     begin = time.monotonic()
     deadline, pause = begin + limit, 0.001
     try:
@@ -101,7 +105,8 @@ def wait_until(
             value = condition()
             if value:
                 return value
-            if time.monotonic() > deadline:
+            looks -= 1
+            if looks < 0 and time.monotonic() > deadline:
                 text = what if isinstance(what, str) else what()
                 raise TimeoutError(f"not within {limit:.1f} s: {text}")
             time.sleep(pause)

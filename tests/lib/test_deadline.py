@@ -2,6 +2,7 @@
 """Waiting with deadlines."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -47,6 +48,29 @@ def test_timeout_says_what_was_waited_for() -> None:
         deadline.wait_until(lambda: False, "the second coming", 0.01)
     with pytest.raises(TimeoutError, match="made on the spot"):
         deadline.wait_until(lambda: False, lambda: "made on the spot", 0.01)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_time_in_which_the_machine_stood_still_is_not_all(
+    exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    started = time.monotonic()
+
+    def after_a_stop() -> float:
+        return time.monotonic_ns() / 1e9 + (1000 if looks else 0)
+
+    def condition() -> bool:
+        looks.append(time.monotonic_ns() / 1e9 - started)
+        return len(looks) > 5
+
+    monkeypatch.setattr(time, "monotonic", after_a_stop)
+    if exact:
+        with pytest.raises(TimeoutError):
+            deadline.wait_until(condition, "five looks", 1, exact=True)
+    else:
+        assert deadline.wait_until(condition, "five looks", 1)
+    assert len(looks) == (1 if exact else 6)
 
 
 def test_exact_limit_is_not_scaled(monkeypatch: pytest.MonkeyPatch) -> None:
