@@ -57,6 +57,17 @@ class Gathered:
         return end
 
 
+def next_from(tapped: socket.socket, mac: str) -> bytes:
+    """Return the next frame in a packet socket that was sent from `mac`.
+
+    What either end sends by itself, MLD, IGMP or ARP, is passed over.
+    """
+    source = bytes.fromhex(mac.replace(":", ""))
+    while (frame := tapped.recv(2000))[6:12] != source:
+        pass
+    return frame
+
+
 def tap(end: End, *, outgoing: bool = False) -> socket.socket:
     """A packet socket that sees what the device receives (or only what it sends)."""
     sock = end.ns.socket(socket.AF_PACKET, socket.SOCK_RAW)

@@ -13,7 +13,7 @@ from fixtures.stations import MakeStation, Station
 from netns import Link, Unsupported, xdp
 from netns.device import vlan
 from netns.frames import sack, timestamps
-from netns.packet import tap
+from netns.packet import next_from, tap
 from netns.peer import MAC, Peer, Wire
 
 contract = pytest.mark.contract
@@ -33,13 +33,6 @@ def lands_in_region(flow: CraftedFlow, frame: Frame, wire: Wire | None = None) -
         peer.wait_queued(size)
         flow.drain(size)
     assert flow.tally.copied == 0, f"copied {flow.tally.copied} of {flow.tally.total} bytes"
-
-
-def next_of_the_peers(tapped: socket.socket) -> bytes:
-    """The next frame in a packet socket that the peer has sent, and neither end by itself."""
-    while (frame := tapped.recv(2000))[6:12] != bytes.fromhex(MAC.replace(":", "")):
-        pass
-    return frame
 
 
 # -- IPv4 options, IPv6 extension headers, TCP options ----------------------------------------
@@ -256,7 +249,7 @@ def test_headers_that_change_under_a_tap(
         peer.wait_queued(SIZE * len(between))
         flow.drain(SIZE * len(between))
         for number in range(len(between)):
-            peer.sent.pattern.check(number * SIZE, next_of_the_peers(tapped)[-SIZE:])
+            peer.sent.pattern.check(number * SIZE, next_from(tapped, MAC)[-SIZE:])
 
 
 @contract("BUF-2", "BUF-3", "RECV-19")
@@ -281,4 +274,4 @@ def test_segment_that_is_joined_while_a_tap_has_it(
         for _ in range(32):
             peer.feed(SIZE)
             flow.drain(SIZE)
-        peer.sent.pattern.check(SIZE, next_of_the_peers(tapped)[-SIZE:])
+        peer.sent.pattern.check(SIZE, next_from(tapped, MAC)[-SIZE:])

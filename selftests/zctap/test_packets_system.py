@@ -20,7 +20,7 @@ from lib.uring import PAGE
 from netns import Link, Unsupported
 from netns.device import segmentation_up_to, tunnel
 from netns.frames import ETH_HEADER, IP_HEADER, IPPROTO_TCP
-from netns.packet import tap
+from netns.packet import next_from, tap
 from netns.peer import ADDRESS, MAC, Peer, Wire
 
 contract = pytest.mark.contract
@@ -54,13 +54,6 @@ def answer(wire: Wire, parts: dict[int, bytes]) -> bytes:
         return found
 
     return wait_until(come, f"no answer with {parts}", 5)[0]
-
-
-def next_of_the_peers(sock: socket.socket) -> bytes:
-    """The next frame in a packet socket that the peer has sent, and neither end by itself."""
-    while (frame := sock.recv(2000))[6:12] != bytes.fromhex(MAC.replace(":", "")):
-        pass
-    return frame
 
 
 # -- other protocols ---------------------------------------------------------------------------
@@ -154,7 +147,7 @@ def test_other_frames(kept: None, station: Station, wire: Wire) -> None:
             sock.bind((station.link.rx.ifname, 0x0003))
         wire.put(*frames)
         sock.settimeout(30)
-        seen = [next_of_the_peers(sock) for _ in frames]
+        seen = [next_from(sock, MAC) for _ in frames]
     assert seen == frames, [frames.index(frame) if frame in frames else frame for frame in seen]
     station.at_rest()
 
