@@ -74,10 +74,11 @@ def main(argv: list[str]) -> int:
         os.environ.pop(name, None)
     try:
         streams.make_sure()
-        status = streams.written_out(attempt(argv))
+        status = attempt(argv)
     except Exception:
         # Not even stderr can be written to. Python's own 1 would be a verdict on the kernel.
         status = 2
+    status = streams.written_out(status)
     return 125 if status in (2, 4) and "--bisect-run" in argv else status
 
 

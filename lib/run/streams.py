@@ -12,6 +12,8 @@ import os
 import sys
 from typing import TextIO
 
+from lib.say import say
+
 
 def make_sure() -> None:
     """Have descriptors 0 to 2, and streams that can print whatever a kernel says."""
@@ -47,7 +49,7 @@ def written_out(status: int) -> int:
 def complain(err: Exception) -> None:
     """Say why stdout cannot be written to; who has stopped to read knows."""
     if isinstance(err, OSError) and err.errno != errno.EPIPE:
-        print(f"run_tests.py: cannot write to stdout: {err.strerror}", file=sys.stderr)
+        say(f"run_tests.py: cannot write to stdout: {err.strerror}")
 
 
 class Unwritable(Exception):

@@ -54,7 +54,7 @@ def test_timeout_says_what_was_waited_for() -> None:
 def test_time_in_which_the_machine_stood_still_is_not_all(
     exact: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks = []
+    looks: list[float] = []
     started = time.monotonic()
 
     def after_a_stop() -> float:
