@@ -10,11 +10,11 @@ _instead: Callable[[str], None] | None = None
 
 def say(line: str) -> None:
     """Print a line for people."""
-    if _instead:
-        _instead(line)
-    else:
-        # The terminal may be gone, and what has to be put back is to be put back all the same.
-        with contextlib.suppress(OSError):
+    # The terminal may be gone, and what has to be put back is to be put back all the same.
+    with contextlib.suppress(OSError):
+        if _instead:
+            _instead(line)
+        else:
             print(line, file=sys.stderr, flush=True)
 
 

@@ -238,7 +238,7 @@ def run(options: Options, kernel: Kernel, started: float) -> int:
     try:
         for line in crew.reached.report():
             print(f"# {line}")
-    except Trouble as err:
+    except (Trouble, OSError) as err:
         if status != 1:
             raise
         # A failed test is worth more to who asks.

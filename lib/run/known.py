@@ -128,6 +128,7 @@ def named(options: Options) -> dict[str, list[str]]:
             cwd=suite.ROOT,
             env={
                 **os.environ,
+                **suite.NOT_INHERITED,
                 "PYTHONPATH": str(suite.ROOT),
                 "ZCTAP_EVENTS_FD": str(events_write),
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",

@@ -18,6 +18,7 @@ from lib.run import known, outputs, suite
 from lib.run.options import Options
 from lib.run.resume import Ended, run_all
 from lib.run.session import Lost, Session
+from lib.run.streams import Unwritable
 from lib.run.supervise import Supervisor
 from lib.run.view import view
 from lib.vm import cache
@@ -92,8 +93,7 @@ def _attempt(session: Session, arguments: list[str], card: Mapping[str, str]) ->
     """
     events, events_write = os.pipe()
     environment = {
-        # What users have set for their own tests: asserts would be left out, or tests.
-        **dict.fromkeys(("PYTHONOPTIMIZE", "PYTEST_ADDOPTS", "PYTEST_PLUGINS"), ""),
+        **suite.NOT_INHERITED,
         "PYTHONPATH": str(suite.ROOT),
         "ZCTAP_EVENTS_FD": str(events_write),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
@@ -116,7 +116,9 @@ def _attempt(session: Session, arguments: list[str], card: Mapping[str, str]) ->
     except (TimeoutError, subprocess.TimeoutExpired) as err:
         raise _hanging(process) from err
     except KeyboardInterrupt:
-        session.lose(Lost("interrupted", "interrupted", []), all_of_it=True)
+        # The reader of the report may have died of the same ^C.
+        with contextlib.suppress(Unwritable):
+            session.lose(Lost("interrupted", "interrupted", []), all_of_it=True)
         raise
     finally:
         os.close(events)

@@ -14,6 +14,8 @@ from typing import TextIO
 
 from lib.say import say
 
+_complained = False
+
 
 def make_sure() -> None:
     """Have descriptors 0 to 2, and streams that can print whatever a kernel says."""
@@ -47,8 +49,10 @@ def written_out(status: int) -> int:
 
 
 def complain(err: Exception) -> None:
-    """Say why stdout cannot be written to; who has stopped to read knows."""
-    if isinstance(err, OSError) and err.errno != errno.EPIPE:
+    """Say why stdout cannot be written to, once; who has stopped to read knows."""
+    global _complained
+    if isinstance(err, OSError) and err.errno != errno.EPIPE and not _complained:
+        _complained = True
         say(f"run_tests.py: cannot write to stdout: {err.strerror}")
 
 

@@ -19,6 +19,8 @@ from lib.trouble import Trouble
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("selftests", "fixtures", "netns", "lib", "conftest.py", "pyproject.toml")
 DEFAULT = "selftests/zctap"
+# What users have set for their own tests: it would leave out asserts, or tests.
+NOT_INHERITED = dict.fromkeys(("PYTHONOPTIMIZE", "PYTEST_ADDOPTS", "PYTEST_PLUGINS"), "")
 ONLY = "only"  # the modules and tests to run, an id a line
 _TESTS = re.compile(r"test_.*\.py|.*_test\.py")  # as pytest has it
 _SKIPPED = {"__pycache__", ".pytest_cache"}

@@ -56,7 +56,7 @@ def report(options: Options) -> int:
 
 
 def _measure(arguments: list[str], events: Path) -> _Measured:
-    """Run the command, its remarks passed on; wait for its end."""
+    """Run the command, its remarks passed on; wait for its end, which an interrupt brings."""
     started, first = time.monotonic(), 0.0
     with subprocess.Popen(
         [*mortal("TERM"), str(ROOT / "run_tests.py"), *arguments, "--events", str(events)],
@@ -64,6 +64,8 @@ def _measure(arguments: list[str], events: Path) -> _Measured:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # Out of the terminal's reach: told twice, it would be interrupted as it tidies up.
+        start_new_session=True,
     ) as process:
         assert process.stderr
         try:
@@ -73,6 +75,7 @@ def _measure(arguments: list[str], events: Path) -> _Measured:
                     first = float(found[1])
         except KeyboardInterrupt:
             process.terminate()
+            process.wait()
             raise
     seconds = time.monotonic() - started
     run = replay(events.read_bytes().splitlines() if events.is_file() else [])

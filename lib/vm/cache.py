@@ -35,6 +35,7 @@ __all__ = ["GIB", "entry", "folder", "key_of", "lock", "mine", "need_space", "pr
 __all__ += ["publish", "root", "scratch", "sweep", "used"]
 
 GIB = 1 << 30
+_ABANDONED = 7 * 86400.0  # s
 
 
 def key_of(*parts: str | bytes | Path) -> str:
@@ -113,7 +114,10 @@ def scratch() -> tempfile.TemporaryDirectory[str]:
 
 def _place() -> str:
     """Return what a pid is one of: a machine, or a container. A home may be shared by several."""
-    return key_of(os.uname().nodename, os.readlink("/proc/self/ns/pid"))[:8]
+    namespace = ""
+    with contextlib.suppress(OSError):  # a kernel without them
+        namespace = os.readlink("/proc/self/ns/pid")
+    return key_of(os.uname().nodename, namespace)[:8]
 
 
 def _owner() -> str:
@@ -126,15 +130,22 @@ def mine(what: str) -> Path:
 
 
 def sweep() -> None:
-    """Remove what killed runs of this machine left in tmp/: directories whose owner is gone."""
+    """Remove what killed runs left in tmp/: directories whose owner is gone.
+
+    That is known of those of this machine. Others', and those of containers that are no more,
+    go when no run can have been at them for so long.
+    """
     tmp = root() / "tmp"
     if not tmp.is_dir():
         return
     for path in tmp.iterdir():
         pid, _, rest = path.name.partition("-")
-        gone = pid.isdigit() and not Path("/proc", pid).exists()
-        if gone and rest.startswith(f"{_place()}-"):
-            shutil.rmtree(path, ignore_errors=True)
+        if not pid.isdigit() or Path("/proc", pid).exists():
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            old = path.stat().st_mtime < time.time() - _ABANDONED
+            if old or rest.startswith(f"{_place()}-"):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def prune(kind: str, keep: int, spare: Callable[[Path], bool] = lambda _path: False) -> None:

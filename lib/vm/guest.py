@@ -287,16 +287,16 @@ def is_warm(machine: Machine) -> bool:
 
 
 def _console_log() -> Path:
-    """Return a new file for a console; the latest 40 logs are kept, and those of running guests."""
+    """Return a new file for a console; kept are the latest 40 logs, and all of current runs."""
     folder = cache.folder("log")
-    cache.prune("log", keep=40, spare=_is_of_a_running_guest)
+    cache.prune("log", keep=40, spare=_is_of_a_run)
     path = folder / f"console-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{time.monotonic_ns()}"
     path.touch()
     return path
 
 
-def _is_of_a_running_guest(log: Path) -> bool:
-    """Whether who has made that file, who is in its name, still runs: what it says may be next."""
+def _is_of_a_run(log: Path) -> bool:
+    """Whether who has made that file, who is in its name, still runs: a guest may write to it."""
     kind, *words = log.name.split("-")
     return kind == "console" and len(words) == 4 and Path("/proc", words[2]).exists()
 

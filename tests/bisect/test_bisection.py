@@ -3,22 +3,24 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lib.bisect import repository
 from lib.deadline import wait_until
 from lib.report.model import HOST
 from lib.run import bisect
 from lib.run.options import Options
 from lib.trouble import Trouble
-from lib.vm import cache
+from lib.vm import cache, command
 
 ROOT = Path(__file__).resolve().parents[2]
 TEST = "selftests/zctap/test_x.py::test_y"
@@ -135,20 +137,35 @@ def test_interrupted_bisection_goes_on(
     assert len(set(suite.judged)) == len(suite.judged) > len(before) == 4
 
 
-@pytest.mark.parametrize("left", ["lock", "clone"])
-def test_bisection_goes_on_after_a_git_that_was_killed(
-    tree: Tree, left: str, capsys: pytest.CaptureFixture[str]
+def test_bisection_goes_on_after_a_checkout_that_was_killed(
+    tree: Tree, capsys: pytest.CaptureFixture[str]
 ):
     tree.add("good", "good", "bad")
     assert bisect.run(tree.options()) == 0
     (clone,) = cache.folder("bisect").glob("*/tree")
-    if left == "lock":
-        (clone / ".git" / "index.lock").touch()
-    else:
-        clone.rename(clone.with_name("tree.new"))
-        shutil.rmtree(clone.with_name("tree.new") / ".git" / "objects")
+    (clone / ".git" / "index.lock").touch()
     assert bisect.run(replace(tree.options(), seed=7)) == 0  # another one, in the same clone
     assert capsys.readouterr().out.count("first bad commit: ") == 2
+
+
+def test_bisection_goes_on_after_a_clone_that_was_killed(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    tree.add("good", "good", "bad")
+
+    def killed(words: Sequence[str | Path], **more: Any) -> bytes:
+        if "clone" not in words:
+            return command.run(words, **more)
+        (Path(words[-1]) / ".git").mkdir(parents=True)
+        (Path(words[-1]) / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(repository, "run", killed)
+        with pytest.raises(KeyboardInterrupt):
+            bisect.run(tree.options())
+    assert bisect.run(tree.options()) == 0
+    assert capsys.readouterr().out.count("first bad commit: ") == 1
 
 
 def test_bisections_of_a_tree_share_a_clone_and_do_not_meet(

@@ -65,7 +65,7 @@ def main() -> int:
         for number in range(1, options.runs + 1):
             seed, began = random.getrandbits(31), time.strftime("%H:%M:%S")
             status, what = whole_run(seed, arguments)
-            if status == 2:  # bad usage, or no kernel: it would be the same each time
+            if status == 2 and number == 1:  # bad usage, or no kernel: it would be so each time
                 print(what, file=sys.stderr)
                 return 2
             bad += bool(status)

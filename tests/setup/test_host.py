@@ -32,7 +32,8 @@ _APT_GET = """#!/bin/sh
 [ "$2" = -y ] || exit 0
 trap 'echo told > told' INT TERM
 echo $$ > at-work
-until [ -e go ]; do sleep 0.05; done
+n=0
+until [ -e go ] || [ $n -gt 600 ]; do sleep 0.05; n=$((n + 1)); done
 echo done > done
 """
 _INSTALLS = """

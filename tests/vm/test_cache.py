@@ -94,6 +94,9 @@ def test_sweep_removes_what_dead_runs_left():
     # Of another machine that has the same home, where that pid may be alive.
     other = tmp / f"{child.pid}-{place[::-1]}-x"
     other.mkdir()
+    abandoned = tmp / f"{child.pid}-{place[::-1]}-old"
+    abandoned.mkdir()
+    os.utime(abandoned, (1, 1))
     cache.sweep()
     assert set(leftovers()) == {mine, other}
 
