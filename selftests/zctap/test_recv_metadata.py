@@ -161,11 +161,16 @@ OUTCOMES = [succeeds, finds_nothing, ends, is_reset, is_cancelled, has_no_copies
 def test_buffer_is_reported_exactly_if_used_up(
     bystander: Station, make_pool: Callable[..., Pool], outcome: Callable[[Flow, Sqe], Cqe]
 ) -> None:
-    """Whatever becomes of the request, the group has all buffers but those with F_BUFFER."""
+    """Whatever becomes of the request, the group has all buffers but those with F_BUFFER.
+
+    Which are those with iovs: the end of the stream, and an error, use none up.
+    """
     pool = make_pool(bystander.ring, META, 3, 256)
     flow = bystander.flow()
     for _ in range(2 if outcome in (succeeds, finds_nothing, is_cancelled) else 1):
         cqe = outcome(flow, flow.receiver.sqe_select(1000, META))
+        used = f"result {cqe.res} with metadata buffer {cqe.buffer_id}"
+        assert (cqe.buffer_id is not None) == (cqe.res > 0), used
         received = flow.receiver.decode(cqe, pool.used(cqe))
         flow.receiver.give_back(flow.accept(received))
     queued = flow.tcp.queued() if flow.tcp.sending else 0
